@@ -1,0 +1,86 @@
+//! Aggregates as pure functions over columnar state that the engine owns: the contract's own shape, with two kinds
+//! behind it, the built-ins and WebAssembly.
+//!
+//! ```text
+//!              update                    merge                      evaluate
+//!  rows  ───────────────▶ state of a ───────────────▶ state of a ───────────────▶ value of a
+//!                         (key, pane)   older, newer   (key, window)  since, until  feature
+//! ```
+//! Panes, merging, checkpoints and hot load know only [`Aggregate`].
+//!
+//! Always true: `update(update(s, a), b) = update(s, a ++ b)`, bit for bit; a state row that was never touched
+//! evaluates to the value of an empty window.
+
+use arrow::datatypes::FieldRef;
+
+use super::udf::CallError;
+use crate::record::{Columns, Rejection};
+use crate::time::Micros;
+
+/// What an aggregate wants, keeps and gives, once it is bound to a project's columns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AggregateSignature {
+    /// The input columns, by name, in the order that [`Aggregate::update`] takes them.
+    pub input: Vec<String>,
+    /// The columns of a state row.
+    pub state: Vec<FieldRef>,
+    /// One field is the feature itself; several become `feature_field`.
+    pub output: Vec<FieldRef>,
+    /// Whether rows must come sorted by event time, then by position.
+    pub ordered: bool,
+}
+
+/// State rows after an update.
+#[derive(Clone, Debug, Default)]
+pub struct Updated {
+    /// Exactly the rows that were given.
+    pub state: Columns,
+    /// Input rows that folded into nothing, ascending.
+    pub rejected: Vec<Rejection>,
+}
+
+/// Folds rows into state, state into state, and state into values.
+pub trait Aggregate: Send {
+    /// State rows that hold nothing yet.
+    ///
+    /// # Errors
+    /// The call gave nothing.
+    fn initial(&mut self, rows: usize) -> Result<Columns, CallError>;
+
+    /// Folds input row i into state row `groups[i]`, in the order of the rows. The state holds only the groups of this
+    /// batch, numbered densely; every number is below `state.rows`.
+    ///
+    /// # Errors
+    /// The call as a whole gave nothing: no state changed.
+    fn update(&mut self, state: Columns, groups: &[u32], input: &Columns) -> Result<Updated, CallError>;
+
+    /// Folds partial row i into state row `groups[i]`, the later after the earlier.
+    ///
+    /// # Errors
+    /// The call as a whole gave nothing: no state changed.
+    fn merge(&mut self, state: Columns, groups: &[u32], partial: &Columns) -> Result<Columns, CallError>;
+
+    /// One output row for each state row; `since` and `until` bound its window, half-open.
+    ///
+    /// # Errors
+    /// The call gave nothing.
+    fn evaluate(&mut self, state: &Columns, since: &[Micros], until: &[Micros]) -> Result<Columns, CallError>;
+
+    /// Multiplies the time limit of the next call by `factor`.
+    fn grant_time(&mut self, _factor: u32) {}
+}
+
+/// Makes the instances of one aggregate, one a worker.
+pub trait AggregateFactory: Send + Sync {
+    /// What it wants, keeps and gives.
+    fn signature(&self) -> &AggregateSignature;
+
+    /// The digest of the component behind it; none for a built-in.
+    fn digest(&self) -> Option<&str>;
+
+    /// A fresh instance, bound.
+    ///
+    /// # Errors
+    /// The instance could not be made or bound.
+    fn create(&self) -> Result<Box<dyn Aggregate>, CallError>;
+}

@@ -1,0 +1,5 @@
+//! The computation, pure: decoding, event time, windows, aggregates. No thread, no socket, no disk, no clock.
+
+pub mod aggregate;
+pub mod transform;
+pub mod udf;

@@ -1,0 +1,23 @@
+//! Millrace: event streams in, features out, with the logic brought by its users as WebAssembly components.
+//!
+//! ```text
+//! main (CLI)
+//! serve            topology         HTTP │ threads, channels, shutdown
+//! config                            the project file: parse, validate, plan
+//! source  sink  store  wasm         adapters; they never import each other
+//! engine                            pure computation: event time, windows, aggregates
+//! record, time, error               what all share
+//! ```
+//! Imports point down only; `tests` holds them to it.
+
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod record;
+pub mod serve;
+pub mod sink;
+pub mod source;
+pub mod store;
+pub mod time;
+pub mod topology;
+pub mod wasm;

@@ -1,0 +1,285 @@
+//! What flows: column types, rows with their source positions, and rows in error.
+//!
+//! Always true: every row of [`Rows`] has an offset and an event time, in the order of its partition; a column named
+//! [`EVENT_TIMESTAMP`] is that event time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use bytes::Bytes;
+
+use crate::time::Micros;
+
+/// The column that holds a row's event time.
+pub const EVENT_TIMESTAMP: &str = "event_timestamp";
+
+/// The types that a column can have: those of the contract's format strings.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    /// True or false.
+    Boolean,
+    /// 32-bit signed integer.
+    Int32,
+    /// 64-bit signed integer.
+    Int64,
+    /// IEEE 754 single.
+    Float32,
+    /// IEEE 754 double.
+    Float64,
+    /// Microseconds since 1970 in UTC.
+    Timestamp,
+    /// UTF-8 text.
+    Utf8,
+    /// Bytes.
+    Binary,
+    /// A list of one type; its items may be null.
+    List(Box<ColumnType>),
+}
+
+impl ColumnType {
+    /// The types that have a plain name, in the order that documentation lists them.
+    const NAMED: [(&'static str, Self); 8] = [
+        ("boolean", Self::Boolean),
+        ("int32", Self::Int32),
+        ("int64", Self::Int64),
+        ("float32", Self::Float32),
+        ("float64", Self::Float64),
+        ("timestamp", Self::Timestamp),
+        ("utf8", Self::Utf8),
+        ("binary", Self::Binary),
+    ];
+
+    /// The names that [`ColumnType::parse`] knows, for error messages.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::NAMED.iter().map(|(name, _)| *name)
+    }
+
+    /// Reads `int64`, `list<utf8>` and so on.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(item) = text.strip_prefix("list<").and_then(|rest| rest.strip_suffix('>')) {
+            return Self::parse(item).map(|item| Self::List(Box::new(item)));
+        }
+        Self::NAMED.iter().find(|(name, _)| *name == text).map(|(_, kind)| kind.clone())
+    }
+
+    /// The same type in Arrow's terms.
+    pub fn arrow(&self) -> DataType {
+        match self {
+            Self::Boolean => DataType::Boolean,
+            Self::Int32 => DataType::Int32,
+            Self::Int64 => DataType::Int64,
+            Self::Float32 => DataType::Float32,
+            Self::Float64 => DataType::Float64,
+            Self::Timestamp => timestamp_type(),
+            Self::Utf8 => DataType::Utf8,
+            Self::Binary => DataType::Binary,
+            Self::List(item) => DataType::List(Arc::new(Field::new_list_field(item.arrow(), true))),
+        }
+    }
+
+    /// The type that `arrow` is, if it is one of ours.
+    pub fn from_arrow(arrow: &DataType) -> Option<Self> {
+        if let DataType::List(item) = arrow {
+            return Self::from_arrow(item.data_type()).map(|item| Self::List(Box::new(item)));
+        }
+        Self::NAMED.iter().map(|(_, kind)| kind).find(|kind| kind.arrow() == *arrow).cloned()
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::List(item) = self {
+            return write!(out, "list<{item}>");
+        }
+        let name = Self::NAMED.iter().find(|(_, kind)| kind == self).map_or("?", |(name, _)| name);
+        out.write_str(name)
+    }
+}
+
+/// One value of any [`ColumnType`], for the places that handle single rows: serving and stores.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// No value.
+    Null,
+    /// True or false.
+    Boolean(bool),
+    /// 32-bit signed integer.
+    Int32(i32),
+    /// 64-bit signed integer.
+    Int64(i64),
+    /// IEEE 754 single.
+    Float32(f32),
+    /// IEEE 754 double.
+    Float64(f64),
+    /// Microseconds since 1970 in UTC.
+    Timestamp(Micros),
+    /// UTF-8 text.
+    Utf8(String),
+    /// Bytes.
+    Binary(Vec<u8>),
+    /// A list of one type.
+    List(Vec<Value>),
+}
+
+/// Arrow's type of our timestamps: microseconds in UTC.
+pub fn timestamp_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// The field of the event time: never null.
+pub fn event_timestamp_field() -> FieldRef {
+    Arc::new(Field::new(EVENT_TIMESTAMP, timestamp_type(), false))
+}
+
+/// Times as a column, without a copy.
+pub fn timestamps(times: &ScalarBuffer<Micros>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::new(times.clone(), None).with_timezone("UTC"))
+}
+
+/// Where rows come from: a source of the project, by its index in the plan, and one of its partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// Index of the source in the plan.
+    pub source: u16,
+    /// Partition of the source, from 0.
+    pub partition: u32,
+}
+
+/// Undecoded events of one partition, as a source reads them.
+#[derive(Clone, Debug, Default)]
+pub struct RawBatch {
+    /// Where they come from.
+    pub origin: Origin,
+    /// The bytes that `spans` points into.
+    pub data: Bytes,
+    /// Start and end of each event's payload in `data`.
+    pub spans: Vec<(u32, u32)>,
+    /// The position of each event in its partition, not decreasing.
+    pub offsets: Vec<i64>,
+    /// When each event arrived: Kafka's record time, or the clock at receipt.
+    pub arrivals: Vec<Micros>,
+}
+
+impl RawBatch {
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is no event.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The bytes of one event, without a copy; empty for an event that does not exist.
+    pub fn payload(&self, event: usize) -> Bytes {
+        self.spans.get(event).map_or_else(Bytes::new, |&(start, end)| self.data.slice(start as usize..end as usize))
+    }
+}
+
+/// Decoded rows of one partition in its order, each with its offset and its event time.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// The columns.
+    pub batch: RecordBatch,
+    /// Where they come from.
+    pub origin: Origin,
+    /// The position of each row's event.
+    pub offsets: ScalarBuffer<i64>,
+    /// The event time of each row.
+    pub times: ScalarBuffer<Micros>,
+}
+
+/// Columns without a schema: what crosses to a UDF and comes back. All of `columns` have `rows` rows.
+#[derive(Clone, Debug, Default)]
+pub struct Columns {
+    /// How many rows there are; a batch without columns has rows too.
+    pub rows: usize,
+    /// The columns, in the order of a schema that both sides know.
+    pub columns: Vec<ArrayRef>,
+}
+
+/// An input row that a UDF refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The row of the call's input.
+    pub row: u32,
+    /// Why, in the UDF's words.
+    pub reason: String,
+}
+
+/// Why a row became a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeadReason {
+    /// The payload does not decode, or a field does not fit the source's schema.
+    Decode,
+    /// The event time is missing, null or unreadable.
+    EventTime,
+    /// The event time is further ahead of the arrival than `max-ahead` allows.
+    Future,
+    /// Every window that could hold the row is closed.
+    Late,
+    /// A part of the entity's key is null.
+    NullKey,
+    /// A UDF refused the row.
+    Rejected,
+    /// A UDF trapped, ran out of time or memory, or returned what its contract forbids, on this row alone.
+    Fault,
+    /// An SQL expression of the view failed on the row.
+    Expression,
+}
+
+impl DeadReason {
+    /// The name under which it is counted and stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::EventTime => "event-time",
+            Self::Future => "future",
+            Self::Late => "late",
+            Self::NullKey => "null-key",
+            Self::Rejected => "rejected",
+            Self::Fault => "fault",
+            Self::Expression => "expression",
+        }
+    }
+}
+
+/// A row in error, kept with all that is needed to understand and to try it again.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// Why it is here.
+    pub reason: DeadReason,
+    /// What exactly was wrong.
+    pub detail: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The position of its event.
+    pub offset: i64,
+    /// When its event arrived.
+    pub arrival: Micros,
+    /// The event as it came.
+    pub payload: Bytes,
+    /// The view that refused it, by its index in the plan; none where the source did.
+    pub view: Option<u16>,
+    /// The digest of the UDF that refused it.
+    pub udf: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_read_back_as_they_print() {
+        for name in ColumnType::names().chain(["list<utf8>", "list<list<int32>>"]) {
+            let kind = ColumnType::parse(name);
+            assert_eq!(kind.as_ref().map(ToString::to_string).as_deref(), Some(name));
+            assert_eq!(kind.as_ref().and_then(|kind| ColumnType::from_arrow(&kind.arrow())), kind);
+        }
+        assert_eq!(ColumnType::parse("int16"), None);
+    }
+}

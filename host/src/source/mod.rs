@@ -1,0 +1,67 @@
+//! Where events come from. A source is options → `run` → [`Intake`] messages; it knows nothing of views.
+//!
+//! Always true: a source first says how many partitions it has; the events of a partition go out in its order; a source
+//! that cannot reach its server tries again with back-off until it is stopped, and says so in the log.
+
+pub mod intake;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::error::{Blame, Fault};
+use crate::time::Clock;
+use intake::{IntakeSender, Stopped};
+
+/// What a source is given to run with.
+pub struct SourceContext {
+    /// The source's name in the project file, for messages and metrics.
+    pub name: String,
+    /// Its index in the plan: the `source` of every origin.
+    pub index: u16,
+    /// How many events a batch holds at most.
+    pub batch_rows: usize,
+    /// Where its events go.
+    pub intake: IntakeSender,
+    /// True once the source is to end.
+    pub stop: watch::Receiver<bool>,
+    /// For each partition the offset below which everything is safe in the outputs; grows as epochs commit.
+    pub safe: watch::Receiver<Vec<i64>>,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A source that ended, though nobody stopped it and its input has not ended.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The options name something that is not there, or that the server refuses for good.
+    #[error("source {source_name}: {cause}")]
+    Refused {
+        /// The source.
+        source_name: String,
+        /// What was refused, and what to try.
+        cause: String,
+    },
+    /// Nobody takes events any more.
+    #[error("stopped")]
+    Stopped,
+}
+
+impl From<Stopped> for SourceError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl Blame for SourceError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Refused { .. } => Fault::User,
+            Self::Stopped => Fault::External,
+        }
+    }
+
+    fn retry_helps(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,1 @@
+//! Threads, channels and shutdown: the way of a batch.
