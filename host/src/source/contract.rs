@@ -114,6 +114,11 @@ impl Stage {
         self.take_until(Duration::ZERO, |seen| seen.ended.len() >= partitions).await
     }
 
+    /// Takes until the source has said how many partitions it has.
+    pub(crate) async fn take_partitions(&mut self) -> &Seen {
+        self.take_until(Duration::ZERO, |seen| seen.partitions.is_some()).await
+    }
+
     async fn take_until(&mut self, rest: Duration, enough: impl Fn(&Seen) -> bool) -> &Seen {
         let taking = async {
             while !enough(&self.seen) {

@@ -9,6 +9,7 @@ mod batch;
 mod contract;
 pub mod file;
 pub mod intake;
+pub mod kafka;
 pub mod lines;
 pub mod push;
 pub mod websocket;
