@@ -21,5 +21,5 @@ pub mod sink;
 pub mod source;
 pub mod store;
 pub mod time;
-pub mod topology;
+// pub mod topology;
 pub mod wasm;

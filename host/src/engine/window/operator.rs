@@ -226,8 +226,8 @@ impl WindowOperator {
         let spec = &self.plan.spec;
         let length = spec.pane();
         let mut rows = (0_u32..).zip(times).peekable();
-        while let Some((_, &time)) = rows.peek() {
-            let number = spec.pane_of(time);
+        while let Some((_, time)) = rows.peek() {
+            let number = spec.pane_of(**time);
             let end = spec.pane_end(number);
             let within = end.saturating_sub(length)..end;
             let pane = panes.entry(number).or_default();
