@@ -208,15 +208,18 @@ impl Blame for Diagnostics {
     }
 }
 
-/// The known name nearest to a wrong one, if it is near enough to be what was meant.
+/// The known name nearest to a wrong one, if it is near enough to be what was meant: a third of its letters changed, or
+/// more left out at the end.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = wrong.to_lowercase();
-    known
-        .into_iter()
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = known
+        .iter()
         .map(|name| (strsim::damerau_levenshtein(&wrong, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance * 3 <= wrong.chars().count().max(name.chars().count()))
         .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+        .map(|(_, name)| *name);
+    near.or_else(|| known.into_iter().find(|name| wrong.len() >= 3 && name.to_lowercase().starts_with(&wrong)))
 }
 
 /// The end of a message about an unknown name: the nearest known one, or all where none is near and they are few.
@@ -231,5 +234,54 @@ pub fn suggestion<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> 
         0 => String::new(),
         1..=FEW => format!("; known: {}", known.join(", ")),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span_of(source: &SourceText, text: &str) -> Span {
+        let start = source.text().find(text).unwrap();
+        Span { start, end: start + text.len() }
+    }
+
+    #[test]
+    fn errors_print_in_the_order_of_the_text_and_each_once() {
+        let source = SourceText::new("a.toml", "x = 1\r\nμ = \"é\" # here\nlast", vec!["a.b=c".into(), "D=e".into()]);
+        let mut diagnostics = Diagnostics::new(source.clone());
+        assert!(diagnostics.clone().finish(()).is_ok());
+        diagnostics.error(source.override_span(1), "fifth");
+        diagnostics.error(source.override_span(0), "fourth");
+        diagnostics.error(span_of(&source, "last"), "third");
+        diagnostics.error(span_of(&source, "# here"), "second");
+        diagnostics.error(span_of(&source, "# here"), "second");
+        diagnostics.error_of_file("first");
+        let text =
+            "a.toml: first\na.toml:2:9: second\na.toml:3:1: third\n--set a.b=c: fourth\n--set D=e: fifth\n5 errors";
+        assert_eq!(diagnostics.finish(()).unwrap_err().to_string(), text);
+    }
+
+    #[test]
+    fn a_place_is_found_whatever_the_span() {
+        let source = SourceText::new("a.toml", "é\n", Vec::new());
+        let at = |start| source.locate(Span { start, end: start });
+        assert_eq!(at(0), Location::File { line: 1, column: 1 });
+        assert_eq!(at(1), Location::File { line: 1, column: 1 }, "within a character");
+        assert_eq!(at(3), Location::File { line: 2, column: 1 }, "at the end");
+        assert_eq!(at(99), Location::File { line: 2, column: 1 }, "beyond it");
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        let known = ["aggregate", "avg", "amount", "num_trans_per_10m"];
+        let near = |wrong| nearest(wrong, known);
+        assert_eq!(near("agregate"), Some("aggregate"));
+        assert_eq!(near("AVG"), Some("avg"));
+        assert_eq!(near("amuont"), Some("amount"), "swapped letters are one change");
+        assert_eq!(near("num_trans"), Some("num_trans_per_10m"));
+        assert_eq!(near("x"), None);
+        assert_eq!(suggestion("x", known), "; known: aggregate, avg, amount, num_trans_per_10m");
+        assert_eq!(suggestion("x", []), "");
     }
 }

@@ -329,7 +329,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 64 << 20, time: Duration::from_secs(1), state: 4 << 10, output: 64 << 20, rows: 1 << 20 }
+        Self { memory: 64 << 20, time: Duration::from_secs(1), state: 4 << 10, output: 64 << 20, rows: 65_536 }
     }
 }
 
@@ -451,7 +451,7 @@ pub struct Feature {
 #[derive(Clone, Debug)]
 pub enum FeatureKind {
     /// Over the rows of a window.
-    Aggregate(AggregateUse),
+    Aggregate(Box<AggregateUse>),
     /// From one row of a `latest` view.
     Expr(Spanned<String>),
 }
