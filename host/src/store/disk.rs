@@ -4,6 +4,8 @@
 //!   that failed nobody knows what the kernel still has, so the database takes no further sync until it is reopened.
 //! - Sled writes a page (up to some twenty neighbouring values) that exceeds a quarter of its segment to a file of its
 //!   own, which it never syncs. With values below 64 KiB ([`PIECE`]) and segments of 8 MiB no page gets there.
+//! - Its threads hold the file a little longer than whoever drops the database: the folder has a lock of its own, and
+//!   the next one to open it waits.
 //! - Batches and transactions take a process-wide lock: neither is used. What must survive together says so itself, by
 //!   a count, a CRC or a sequence.
 //!
@@ -59,6 +61,7 @@ impl Disk {
             ),
             TryLockError::Error(error) => refused(format!("its folder cannot be locked: {error}")),
         })?;
+        await_closed(&folder.join("db"));
         let db = sled::Config::new()
             .path(folder)
             .segment_size(SEGMENT)
@@ -153,6 +156,23 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+/// Waits, not for long, until the one who had the database before has closed its file: sled's own threads hold it a
+/// little longer than whoever dropped it, and our lock with it. Where it stays held, sled says so.
+fn await_closed(file: &Path) {
+    const TRIES: u32 = 200;
+    for _ in 0..TRIES {
+        match File::open(file).map(|file| file.try_lock()) {
+            Ok(Err(TryLockError::WouldBlock)) => pause(),
+            _ => return,
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a start waits at most two seconds, and there is nothing to wait on")]
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(10));
 }
 
 fn opening(name: &str, error: sled::Error) -> StoreError {

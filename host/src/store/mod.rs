@@ -3,7 +3,7 @@
 //DL
 mod disk;
 mod fields;
-//LOG
+pub mod log;
 pub mod online;
 
 use crate::error::{Blame, Fault};
