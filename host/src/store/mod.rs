@@ -1,5 +1,9 @@
 //! Where features are kept: the online store, the offline log, the dead letters.
 
+//DL
+mod disk;
+mod fields;
+pub mod log;
 pub mod online;
 
 use crate::error::{Blame, Fault};
