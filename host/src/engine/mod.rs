@@ -2,9 +2,11 @@
 
 pub mod aggregate;
 pub mod emission;
+pub mod guard;
 pub mod key;
 pub mod keyed;
 pub mod latest;
+pub mod pieces;
 pub mod transform;
 pub mod udf;
 pub mod watermark;

@@ -3,13 +3,9 @@
 //! State is by value and the host's, so a fault in a call leaves it as it was. Input above [`MAX_ROWS`] is cut; each
 //! piece crosses with only the groups it touches, numbered densely ([`fold_in_pieces`](Adapter::fold_in_pieces)).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, new_empty_array};
-use arrow::compute::{concat, interleave};
 use arrow::datatypes::FieldRef;
-use arrow::error::ArrowError;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
@@ -21,6 +17,7 @@ use super::instance::{Binding, Bound, Interface};
 use super::limits::{Host, MAX_ROWS};
 use super::signature;
 use crate::engine::aggregate::{Aggregate, AggregateFactory, AggregateSignature, Updated};
+use crate::engine::pieces::{self, PieceState};
 use crate::engine::udf::CallError;
 use crate::record::{ColumnType, Columns, Rejection};
 use crate::time::Micros;
@@ -72,7 +69,9 @@ struct Shape {
     state: Vec<Column>,
     /// The types of `state`.
     state_kinds: Vec<ColumnType>,
+    state_fields: Vec<FieldRef>,
     output: Vec<Column>,
+    output_fields: Vec<FieldRef>,
     /// Whether a state row's size depends on its values.
     state_varies: bool,
 }
@@ -93,19 +92,21 @@ impl Factory {
             let reason = format!("a state row takes {bytes} bytes at least, more than its limit of {limit}");
             return Err(BindError::Signature(reason));
         }
+        let fields = |columns: &[Column]| columns.iter().map(|column| Arc::clone(&column.field)).collect::<Vec<_>>();
+        let signature = AggregateSignature {
+            input: raw.input.clone(),
+            state: fields(&state),
+            output: fields(&output),
+            ordered: raw.ordered,
+        };
         let shape = Shape {
             input: signature::wanted(&raw.input, input)?,
             state_varies: state_kinds.iter().any(varies),
             state,
             state_kinds,
+            state_fields: signature.state.clone(),
             output,
-        };
-        let fields = |columns: &[Column]| columns.iter().map(|column| Arc::clone(&column.field)).collect();
-        let signature = AggregateSignature {
-            input: raw.input.clone(),
-            state: fields(&shape.state),
-            output: fields(&shape.output),
-            ordered: raw.ordered,
+            output_fields: signature.output.clone(),
         };
         Ok(Self { binding: Arc::new(binding), raw: Arc::new(raw), shape: Arc::new(shape), signature })
     }
@@ -147,9 +148,10 @@ type Folded = (Columns, Vec<Rejection>);
 
 impl Aggregate for Adapter {
     fn initial(&mut self, rows: usize) -> Result<Columns, CallError> {
-        let parts = pieces(rows).map(|(_, rows)| self.initial_once(rows)).collect::<Result<Vec<_>, _>>();
+        let parts: Result<_, _> =
+            pieces::ranges(rows, MAX_ROWS).map(|range| self.initial_once(range.len())).collect();
         self.bound.end_grant();
-        join(parts?, &self.shape.state)
+        pieces::concat(parts?, &self.shape.state_fields)
     }
 
     fn update(&mut self, state: Columns, groups: &[u32], input: &Columns) -> Result<Updated, CallError> {
@@ -165,12 +167,12 @@ impl Aggregate for Adapter {
         if since.len() != state.rows || until.len() != state.rows {
             return Err(CallError::Host(format!("{} windows for {} state rows", since.len(), state.rows)));
         }
-        let parts = pieces(state.rows)
+        let parts = pieces::ranges(state.rows, MAX_ROWS)
             .zip(since.chunks(MAX_ROWS).zip(until.chunks(MAX_ROWS)))
-            .map(|((start, rows), (since, until))| self.evaluate_once(&slice(state, start, rows), since, until))
+            .map(|(range, (since, until))| self.evaluate_once(&pieces::slice(state, &range), since, until))
             .collect::<Result<Vec<_>, _>>();
         self.bound.end_grant();
-        join(parts?, &self.shape.output)
+        pieces::concat(parts?, &self.shape.output_fields)
     }
 
     fn grant_time(&mut self, factor: u32) {
@@ -242,8 +244,7 @@ impl Adapter {
         })
     }
 
-    /// Folds piece by piece. Each crosses with the groups that it touches alone; where a group's newest state row is, is
-    /// kept aside, and the state is put together once at the end.
+    /// Folds piece by piece; each crosses with the groups that it touches alone.
     fn fold_in_pieces(
         &mut self,
         fold: Fold,
@@ -251,40 +252,18 @@ impl Adapter {
         groups: &[u32],
         input: &Columns,
     ) -> Result<Folded, CallError> {
-        let mut newest: Vec<(usize, usize)> = (0..state.rows).map(|row| (0, row)).collect();
-        let mut states = vec![state];
+        let mut states = PieceState::new(state);
         let mut rejected = Vec::new();
-        for ((start, rows), groups) in pieces(input.rows).zip(groups.chunks(MAX_ROWS)) {
-            let (touched, dense) = renumber(groups);
-            let places: Vec<_> = touched.iter().filter_map(|group| newest.get(*group as usize).copied()).collect();
-            let before = gather(&states, &places)?;
-            let (after, refused) = self.fold_once(fold, &before, &dense, &slice(input, start, rows))?;
-            for (row, group) in touched.iter().enumerate() {
-                if let Some(place) = newest.get_mut(*group as usize) {
-                    *place = (states.len(), row);
-                }
-            }
-            states.push(after);
-            let start = u32::try_from(start).unwrap_or(u32::MAX);
+        for (range, groups) in pieces::ranges(input.rows, MAX_ROWS).zip(groups.chunks(MAX_ROWS)) {
+            let touched = states.touch(groups)?;
+            let part = pieces::slice(input, &range);
+            let (after, refused) = self.fold_once(fold, &touched.state, &touched.groups, &part)?;
+            states.put(&touched, after);
+            let start = u32::try_from(range.start).unwrap_or(u32::MAX);
             rejected.extend(refused.into_iter().map(|one| Rejection { row: start + one.row, ..one }));
         }
-        Ok((gather(&states, &newest)?, rejected))
+        Ok((states.finish()?, rejected))
     }
-}
-
-/// The distinct groups in order of appearance, and each row's place among them.
-fn renumber(groups: &[u32]) -> (Vec<u32>, Vec<u32>) {
-    let mut touched = Vec::new();
-    let mut numbers = HashMap::with_capacity(groups.len());
-    let dense = groups.iter().map(|group| {
-        *numbers.entry(*group).or_insert_with(|| {
-            touched.push(*group);
-            // At most MAX_ROWS of them.
-            u32::try_from(touched.len() - 1).unwrap_or(u32::MAX)
-        })
-    });
-    let dense = dense.collect();
-    (touched, dense)
 }
 
 fn read_state(raw: BatchResult, rows: usize, shape: &Shape, limit: usize) -> Result<Columns, Breach> {
@@ -297,40 +276,4 @@ fn read_state(raw: BatchResult, rows: usize, shape: &Shape, limit: usize) -> Res
 
 fn exactly(returned: usize, rows: usize) -> Result<(), Breach> {
     if returned == rows { Ok(()) } else { Err(Breach(format!("{returned} rows where it was to return {rows}"))) }
-}
-
-/// Start and length of the pieces that `rows` rows are cut into.
-fn pieces(rows: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..rows).step_by(MAX_ROWS).map(move |start| (start, MAX_ROWS.min(rows - start)))
-}
-
-fn slice(columns: &Columns, start: usize, rows: usize) -> Columns {
-    Columns { rows, columns: columns.columns.iter().map(|column| column.slice(start, rows)).collect() }
-}
-
-fn join(mut parts: Vec<Columns>, schema: &[Column]) -> Result<Columns, CallError> {
-    if parts.len() == 1 {
-        return Ok(parts.swap_remove(0));
-    }
-    let rows = parts.iter().map(|part| part.rows).sum();
-    let columns = schema.iter().enumerate().map(|(index, column)| {
-        let arrays = of_column(&parts, index);
-        if arrays.is_empty() { Ok(new_empty_array(column.field.data_type())) } else { concat(&arrays) }
-    });
-    Ok(Columns { rows, columns: columns.collect::<Result<_, _>>().map_err(unjoined)? })
-}
-
-/// The rows at `places`: which of `states`, and which row of it.
-fn gather(states: &[Columns], places: &[(usize, usize)]) -> Result<Columns, CallError> {
-    let width = states.first().map_or(0, |state| state.columns.len());
-    let columns = (0..width).map(|index| interleave(&of_column(states, index), places));
-    Ok(Columns { rows: places.len(), columns: columns.collect::<Result<_, _>>().map_err(unjoined)? })
-}
-
-fn of_column(parts: &[Columns], index: usize) -> Vec<&dyn Array> {
-    parts.iter().filter_map(|part| part.columns.get(index)).map(ArrayRef::as_ref).collect()
-}
-
-fn unjoined(error: ArrowError) -> CallError {
-    CallError::Host(format!("state rows cannot be put together: {error}"))
 }

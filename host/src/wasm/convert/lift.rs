@@ -71,7 +71,7 @@ pub(in crate::wasm) fn lift_origin(
 ) -> Result<Vec<u32>, Breach> {
     let (rows, rest) = raw.as_chunks::<4>();
     if rows.len() != output || !rest.is_empty() {
-        return Err(Breach(format!("origin has {} bytes where {output} rows take {}", raw.len(), 4 * output)));
+        return Err(Breach(format!("origin has {} bytes where {output} output rows take {}", raw.len(), 4 * output)));
     }
     let origin: Vec<u32> = rows.iter().map(|row| u32::from_le_bytes(*row)).collect();
     if !ascending(&origin) {

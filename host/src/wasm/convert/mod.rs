@@ -10,6 +10,8 @@
 mod lift;
 mod lower;
 mod size;
+#[cfg(test)]
+mod tests;
 
 use arrow::datatypes::FieldRef;
 
