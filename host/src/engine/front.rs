@@ -13,7 +13,7 @@ use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::expression::Expression;
-use super::guard::{GuardError, GuardedTransform, RefusedRow};
+use super::guard::{GuardError, GuardedTransform, Refusal};
 use super::ingest::{Ingested, dead_letter};
 use super::key;
 use super::keyed::KeyedBatch;
@@ -104,23 +104,6 @@ pub struct Front {
     shards: usize,
 }
 
-/// Why a view cannot go on.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum FrontError {
-    /// The host or an instance failed.
-    #[error(transparent)]
-    Call(#[from] CallError),
-    /// A UDF failed too often.
-    #[error(transparent)]
-    Guard(#[from] GuardError),
-}
-
-impl From<arrow::error::ArrowError> for FrontError {
-    fn from(error: arrow::error::ArrowError) -> Self {
-        Self::Call(error.into())
-    }
-}
-
 /// Rows between two steps.
 struct Flow {
     batch: RecordBatch,
@@ -132,7 +115,7 @@ struct Flow {
 
 impl Flow {
     /// Keeps some rows, in the order given; a row may come several times.
-    fn select(&mut self, rows: &UInt32Array) -> Result<(), FrontError> {
+    fn select(&mut self, rows: &UInt32Array) -> Result<(), GuardError> {
         let columns = self.batch.columns().iter().map(|column| take(column, rows, None)).collect::<Result<_, _>>()?;
         self.batch = record_batch(self.batch.schema(), columns, rows.len())?;
         self.select_rest(rows);
@@ -157,7 +140,10 @@ impl Front {
     /// # Errors
     /// A transform's instance could not be made.
     pub fn new(plan: Arc<FrontPlan>, shards: usize) -> Result<Self, CallError> {
-        let guard = |step: &TransformStep| step.factory.create().map(GuardedTransform::new);
+        let guard = |step: &TransformStep| {
+            let output = step.factory.signature().output.clone();
+            step.factory.create().map(|transform| GuardedTransform::new(transform, output))
+        };
         let transforms = plan.transforms.iter().map(guard).collect::<Result<_, _>>()?;
         Ok(Self { plan, transforms, shards })
     }
@@ -171,9 +157,9 @@ impl Front {
         &mut self,
         rows: &Ingested,
         dead: &mut Vec<DeadLetter>,
-    ) -> Result<Vec<Option<KeyedBatch>>, FrontError> {
+    ) -> Result<Vec<Option<KeyedBatch>>, GuardError> {
         let plan = self.plan.clone();
-        let mut errors: Vec<(u32, DeadReason, String, Option<String>)> = Vec::new();
+        let mut errors = Errors::new();
         let mut flow = start(&plan, rows, &mut errors)?;
         for (step, transform) in plan.transforms.iter().zip(&mut self.transforms) {
             run_transform(step, transform, &mut flow, &mut errors)?;
@@ -205,8 +191,8 @@ impl Front {
         mut keys: Vec<ArrayRef>,
         mut inputs: Vec<ArrayRef>,
         raw: &Arc<crate::record::RawBatch>,
-        errors: &mut Vec<(u32, DeadReason, String, Option<String>)>,
-    ) -> Result<Vec<Option<KeyedBatch>>, FrontError> {
+        errors: &mut Errors,
+    ) -> Result<Vec<Option<KeyedBatch>>, GuardError> {
         let fault = |error: key::KeyError| CallError::Host(error.to_string());
         let mut encoded = key::encode(&keys, flow.times.len()).map_err(fault)?;
         if encoded.nulls().is_some() {
@@ -275,10 +261,11 @@ impl Front {
     }
 }
 
+/// Rows in error: the event, why, in which words, and which UDF said so.
 type Errors = Vec<(u32, DeadReason, String, Option<String>)>;
 
 /// Filters by the condition, and narrows to the columns that are used.
-fn start(plan: &FrontPlan, rows: &Ingested, errors: &mut Errors) -> Result<Flow, FrontError> {
+fn start(plan: &FrontPlan, rows: &Ingested, errors: &mut Errors) -> Result<Flow, GuardError> {
     let mut columns: Vec<ArrayRef> = plan.projection.iter().filter_map(|column| rows.batch.columns().get(*column)).cloned().collect();
     columns.push(timestamps(&rows.times));
     let mut flow = Flow {
@@ -302,18 +289,33 @@ fn start(plan: &FrontPlan, rows: &Ingested, errors: &mut Errors) -> Result<Flow,
     Ok(flow)
 }
 
-fn run_transform(step: &TransformStep, transform: &mut GuardedTransform, flow: &mut Flow, errors: &mut Errors) -> Result<(), FrontError> {
+fn run_transform(step: &TransformStep, transform: &mut GuardedTransform, flow: &mut Flow, errors: &mut Errors) -> Result<(), GuardError> {
     let columns = evaluate(step.inputs.iter(), flow, errors)?;
     let input = Columns { rows: flow.times.len(), columns };
-    let transformed = transform.apply(&input)?;
-    for RefusedRow { row, reason, detail } in transformed.refused {
+    let applied = transform.apply(&input)?;
+    let mut outputs = applied.output.columns;
+    let mut refused = applied.refused.iter().map(|refusal| refusal.row).peekable();
+    // Which rows go on, where not all do, and for a transform that keeps its rows which of its outputs those are.
+    let rows = match applied.origin {
+        Some(origin) => Some(UInt32Array::from(origin)),
+        None if refused.peek().is_some() => {
+            let all = 0..u32::try_from(input.rows).unwrap_or(u32::MAX);
+            let kept = UInt32Array::from(all.filter(|row| refused.next_if_eq(row).is_none()).collect::<Vec<_>>());
+            for output in &mut outputs {
+                *output = take(output, &kept, None)?;
+            }
+            Some(kept)
+        }
+        None => None,
+    };
+    for Refusal { row, reason, detail } in applied.refused {
         let event = flow.events.get(row as usize).copied().unwrap_or(u32::MAX);
         errors.push((event, reason, detail, Some(step.factory.digest().to_owned())));
     }
-    if let Some(origin) = transformed.origin {
-        flow.select(&UInt32Array::from(origin))?;
+    if let Some(rows) = rows {
+        flow.select(&rows)?;
     }
-    flow.batch = next_batch(&step.columns, &step.schema, &flow.batch, &transformed.output.columns, flow.times.len())?;
+    flow.batch = next_batch(&step.columns, &step.schema, &flow.batch, &outputs, flow.times.len())?;
     Ok(())
 }
 
@@ -322,7 +324,7 @@ fn evaluate<'a>(
     expressions: impl Iterator<Item = &'a Expression> + Clone,
     flow: &mut Flow,
     errors: &mut Errors,
-) -> Result<Vec<ArrayRef>, FrontError> {
+) -> Result<Vec<ArrayRef>, GuardError> {
     let mut failed: Vec<(u32, String)> = Vec::new();
     let mut columns = Vec::new();
     for expression in expressions {
@@ -346,7 +348,7 @@ fn evaluate<'a>(
     Ok(columns.iter().map(|column| take(column, &good, None)).collect::<Result<_, _>>()?)
 }
 
-fn drop_late(lateness: Lateness, flow: &mut Flow, errors: &mut Errors) -> Result<(), FrontError> {
+fn drop_late(lateness: Lateness, flow: &mut Flow, errors: &mut Errors) -> Result<(), GuardError> {
     let late = |time: Micros, before: Micros| lateness.spec.last_end(time) <= before.saturating_sub(lateness.allowed);
     if !flow.times.iter().zip(&flow.before).any(|(time, before)| late(*time, *before)) {
         return Ok(());
@@ -365,7 +367,7 @@ fn drop_late(lateness: Lateness, flow: &mut Flow, errors: &mut Errors) -> Result
 }
 
 /// The columns after a step.
-fn next_batch(columns: &[StepColumn], schema: &SchemaRef, before: &RecordBatch, outputs: &[ArrayRef], rows: usize) -> Result<RecordBatch, FrontError> {
+fn next_batch(columns: &[StepColumn], schema: &SchemaRef, before: &RecordBatch, outputs: &[ArrayRef], rows: usize) -> Result<RecordBatch, GuardError> {
     let columns = columns.iter().filter_map(|column| match column {
         StepColumn::Carried(index) => before.columns().get(*index),
         StepColumn::Output(index) => outputs.get(*index),
@@ -373,7 +375,7 @@ fn next_batch(columns: &[StepColumn], schema: &SchemaRef, before: &RecordBatch, 
     record_batch(schema.clone(), columns.cloned().collect(), rows)
 }
 
-fn record_batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, FrontError> {
+fn record_batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, GuardError> {
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
 }

@@ -47,7 +47,13 @@ pub enum GuardError {
     },
     /// The call failed in a way for which no row is to blame.
     #[error(transparent)]
-    Call(CallError),
+    Call(#[from] CallError),
+}
+
+impl From<arrow::error::ArrowError> for GuardError {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::Call(error.into())
+    }
 }
 
 impl Blame for GuardError {

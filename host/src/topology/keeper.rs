@@ -24,7 +24,7 @@ use crate::record::{DeadLetter, Origin};
 use crate::sink::json_lines::JsonLinesSink;
 use crate::store::StoreError;
 use crate::store::dead_letter::{DeadLetters, NewDeadLetter};
-use crate::store::log::{ChunkHeader, ChunkKind, LogWriter, SourcePosition};
+use crate::store::log::{ChunkHeader, ChunkKind, LogWriter, Position};
 use crate::store::online::{OnlineBatch, OnlineWriter};
 use crate::time::Clock;
 
@@ -149,18 +149,18 @@ impl Keeper {
         let Some(log) = &mut self.outlets.log else { return Ok(()) };
         let source = |origin: &Origin| self.plan.sources.get(usize::from(origin.source)).map(|source| source.name.clone());
         let positions = positions.iter().filter_map(|(origin, next)| {
-            Some(SourcePosition { source: source(origin)?, partition: origin.partition, next: *next })
+            Some(Position { source: source(origin)?, partition: origin.partition, next_offset: *next })
         });
         let header = ChunkHeader {
             view: view.name.clone(),
-            version: view.version.clone(),
+            view_version: view.version.clone(),
             kind: match emission.kind {
                 EmissionKind::Close => ChunkKind::Close,
                 EmissionKind::Update => ChunkKind::Update,
             },
             epoch: self.epoch,
             written_at: self.clock.now(),
-            digests: view.digests.clone(),
+            udfs: view.digests.clone(),
             positions: positions.collect(),
         };
         match &emission.deleted {

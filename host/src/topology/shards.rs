@@ -11,14 +11,15 @@ use super::message::{Message, Output};
 use super::{TopologyError, dead, stop_view};
 use crate::config::plan::{Plan, ShardPlan, ViewPlan};
 use crate::engine::emission::Emission;
+use crate::engine::guard::GuardError;
 use crate::engine::ingest::dead_letter;
 use crate::engine::keyed::KeyedBatch;
 use crate::engine::latest::LatestPlan;
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, CombinedWatermark, Progress};
-use crate::engine::udf::CallError;
-use crate::engine::window::operator::{Refused, WindowOperator, WindowPlan};
-use crate::record::{DeadLetter, DeadReason, Origin};
-use crate::time::Micros;
+use crate::engine::window::operator::{Refused, WindowOperator};
+use crate::engine::window::plan::WindowPlan;
+use crate::record::{DeadLetter, Origin};
+use crate::time::{Micros, rfc3339};
 
 enum Operator {
     Windowed(Arc<WindowPlan>, Box<WindowOperator>),
@@ -115,7 +116,7 @@ impl Shards {
 }
 
 impl Shard {
-    fn fold(&mut self, batch: &KeyedBatch, out: &mut Vec<Emission>) -> Result<Vec<Refused>, CallError> {
+    fn fold(&mut self, batch: &KeyedBatch, out: &mut Vec<Emission>) -> Result<Vec<Refused>, GuardError> {
         let next = batch.offsets.last().map_or(0, |last| last.saturating_add(1));
         let position = self.positions.entry(batch.origin).or_insert(next);
         *position = next.max(*position);
@@ -127,7 +128,7 @@ impl Shard {
         Ok(refused)
     }
 
-    fn advance(&mut self, watermark: Micros, out: &mut Vec<Emission>) -> Result<(), CallError> {
+    fn advance(&mut self, watermark: Micros, out: &mut Vec<Emission>) -> Result<(), GuardError> {
         match &mut self.operator {
             Operator::Windowed(_, operator) => {
                 let last = (watermark == AFTER_ALL).then_some(self.newest);
@@ -137,21 +138,34 @@ impl Shard {
         }
     }
 
-    fn give(&self, view: u16, emissions: Vec<Emission>, outputs: &mut Vec<Output>) {
+    fn give(&mut self, view: u16, emissions: Vec<Emission>, outputs: &mut Vec<Output>) {
+        self.report_spoiled();
         let positions = || self.positions.iter().map(|(origin, offset)| (*origin, *offset)).collect();
         outputs.extend(emissions.into_iter().map(|emission| Output::Rows { view, emission, positions: positions() }));
     }
 
     fn dead_letter(&self, view: u16, batch: &KeyedBatch, refused: Refused) -> DeadLetter {
-        let event = batch.events.get(refused.row as usize).copied().unwrap_or(u32::MAX);
+        let Refused { refusal, aggregate } = refused;
+        let event = batch.events.get(refusal.row as usize).copied().unwrap_or(u32::MAX);
         let udf = match &self.operator {
-            Operator::Windowed(plan, _) => plan.aggregates.get(refused.aggregate).and_then(|used| used.factory.digest()),
+            Operator::Windowed(plan, _) => plan.aggregates.get(aggregate).and_then(|used| used.factory.digest()),
             Operator::Latest(_) => None,
         };
         DeadLetter {
             view: Some(view),
             udf: udf.map(ToOwned::to_owned),
-            ..dead_letter(&batch.raw, event, DeadReason::Rejected, refused.reason)
+            ..dead_letter(&batch.raw, event, refusal.reason, refusal.detail)
+        }
+    }
+
+    /// Says which rows user code would not give.
+    fn report_spoiled(&mut self) {
+        let Operator::Windowed(_, operator) = &mut self.operator else { return };
+        for spoiled in operator.take_spoiled() {
+            metrics::counter!("millrace_spoiled_rows_total", "view" => self.name.clone()).increment(1);
+            let key = String::from_utf8_lossy(&spoiled.key).into_owned();
+            let until = rfc3339(spoiled.until);
+            tracing::error!(view = self.name, key, until, "no row for this key and window: {}", spoiled.detail);
         }
     }
 }

@@ -14,14 +14,14 @@ use crate::engine::aggregate::AggregateFactory;
 use crate::engine::aggregate::builtin::{OFFSET, PARTITION, SOURCE, builtin};
 use crate::engine::expression::Expression;
 use crate::engine::front::InputColumn;
-use crate::engine::window::operator::{self, FeatureColumn, InputRef};
+use crate::engine::window::plan::{self, FeatureColumn, InputRef};
 use crate::record::EVENT_TIMESTAMP;
 
 /// What the features of a view come to.
 #[derive(Default)]
 pub(super) struct Features {
     /// The aggregates, each once.
-    pub(super) aggregates: Vec<operator::AggregateUse>,
+    pub(super) aggregates: Vec<plan::AggregateUse>,
     /// What each is called in the project, with all that makes two uses the same.
     identities: Vec<String>,
     /// Where each feature comes from.
@@ -147,7 +147,7 @@ impl Features {
             None => None,
             Some(condition) => Some(self.input(condition, used.aggregate.span, steps)?),
         };
-        self.aggregates.push(operator::AggregateUse { factory, inputs, filter });
+        self.aggregates.push(plan::AggregateUse { factory, inputs, filter });
         self.identities.push(identity);
         Some(self.aggregates.len() - 1)
     }

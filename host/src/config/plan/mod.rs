@@ -16,7 +16,7 @@ use view::ViewPlanner;
 use crate::engine::decode::{DecodeField, EventTime};
 use crate::engine::front::FrontPlan;
 use crate::engine::latest::LatestPlan;
-use crate::engine::window::operator::WindowPlan;
+use crate::engine::window::plan::WindowPlan;
 use crate::store::online::OnlineView;
 use crate::time::Micros;
 

@@ -14,7 +14,7 @@ use crate::config::project::{Project, Source, View, Window};
 use crate::engine::expression::Expression;
 use crate::engine::front::{DerivedColumns, FrontPlan, InputColumn, Lateness, TransformStep};
 use crate::engine::latest::LatestPlan;
-use crate::engine::window::operator::WindowPlan;
+use crate::engine::window::plan::WindowPlan;
 use crate::engine::window::spec::WindowSpec;
 use crate::record::{ColumnType, EVENT_TIMESTAMP, event_timestamp_field};
 use crate::store::online::OnlineView;

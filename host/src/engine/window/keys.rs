@@ -21,7 +21,7 @@ struct Slot {
 
 /// Keys by number and numbers by key.
 #[derive(Debug, Default)]
-pub struct KeyIndex {
+pub(super) struct KeyIndex {
     table: HashTable<u32>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -29,17 +29,12 @@ pub struct KeyIndex {
 
 impl KeyIndex {
     /// How many keys are known.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether no key is known.
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
     /// The slot of a key, made if it is new; a new one has no reference yet. `hash` is the key's, always the same.
-    pub fn slot(&mut self, hash: u64, key: &[u8]) -> u32 {
+    pub(super) fn slot(&mut self, hash: u64, key: &[u8]) -> u32 {
         let slots = &mut self.slots;
         let same = |slot: &u32| slots.get(*slot as usize).is_some_and(|s| s.hash == hash && *s.key == *key);
         let rehash = |slot: &u32| slots.get(*slot as usize).map_or(0, |s| s.hash);
@@ -66,12 +61,12 @@ impl KeyIndex {
     }
 
     /// The bytes of a key; empty for a slot that is not in use.
-    pub fn key(&self, slot: u32) -> &[u8] {
+    pub(super) fn key(&self, slot: u32) -> &[u8] {
         self.slots.get(slot as usize).map_or(&[], |slot| &slot.key)
     }
 
     /// Notes an event of the key, and returns the time of its newest.
-    pub fn observe(&mut self, slot: u32, time: Micros) -> Micros {
+    pub(super) fn observe(&mut self, slot: u32, time: Micros) -> Micros {
         self.slots.get_mut(slot as usize).map_or(time, |slot| {
             slot.newest = slot.newest.max(time);
             slot.newest
@@ -79,26 +74,26 @@ impl KeyIndex {
     }
 
     /// The row of `pane` that the key was last found in, if it was that pane.
-    pub fn last_row(&self, slot: u32, pane: i64) -> Option<u32> {
+    pub(super) fn last_row(&self, slot: u32, pane: i64) -> Option<u32> {
         self.slots.get(slot as usize).filter(|slot| slot.last.0 == pane).map(|slot| slot.last.1)
     }
 
     /// Remembers where the key was found.
-    pub fn found(&mut self, slot: u32, pane: i64, row: u32) {
+    pub(super) fn found(&mut self, slot: u32, pane: i64, row: u32) {
         if let Some(slot) = self.slots.get_mut(slot as usize) {
             slot.last = (pane, row);
         }
     }
 
     /// One more pane holds the key.
-    pub fn retain(&mut self, slot: u32) {
+    pub(super) fn retain(&mut self, slot: u32) {
         if let Some(slot) = self.slots.get_mut(slot as usize) {
             slot.references += 1;
         }
     }
 
     /// One pane fewer holds the key; with the last of them the slot becomes free.
-    pub fn release(&mut self, number: u32) {
+    pub(super) fn release(&mut self, number: u32) {
         let Some(slot) = self.slots.get_mut(number as usize) else { return };
         slot.references = slot.references.saturating_sub(1);
         if slot.references > 0 {

@@ -7,8 +7,14 @@
 //! A pane is as long as the greatest common divisor of size and step, so that windows are whole panes. The idea is
 //! Li et al., "No Pane, No Gain" (2005).
 
-pub mod keys;
+mod evaluate;
+mod fold;
+mod keys;
 pub mod operator;
-pub mod pane;
+mod pane;
+pub mod plan;
 pub mod spec;
-pub mod state;
+mod state;
+
+#[cfg(test)]
+mod tests;

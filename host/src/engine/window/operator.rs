@@ -15,122 +15,58 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::{cast, filter, filter_record_batch, take};
 
+use super::evaluate::evaluate;
+use super::fold::Instance;
 use super::keys::KeyIndex;
-use super::pane::{Pane, Partial, interleave};
-use super::spec::{WindowSpec, nodes};
+use super::pane::Pane;
+use super::plan::WindowPlan;
 use super::state::StateTable;
-use crate::engine::aggregate::{Aggregate, AggregateFactory};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
+use crate::engine::guard::{GuardError, Refusal};
 use crate::engine::key;
 use crate::engine::keyed::KeyedBatch;
 use crate::engine::udf::CallError;
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL};
-use crate::record::{ColumnType, Columns, timestamps};
+use crate::record::{Columns, timestamps};
 use crate::time::{MILLISECOND, Micros};
 
 /// How many rows an emission holds at most, so that a window of many keys goes out in parts.
 const EMISSION_ROWS: usize = 8 * 1024;
 
-/// What an aggregate folds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InputRef {
-    /// A column of [`KeyedBatch::inputs`].
-    Column(usize),
-    /// The event time.
-    Time,
-    /// The source's index, as int32: with the two that follow, what breaks ties of equal time.
-    Source,
-    /// The source's partition, as int64.
-    Partition,
-    /// The offset, as int64.
-    Offset,
-}
-
-impl InputRef {
-    fn column(self, batch: &KeyedBatch) -> Result<ArrayRef, CallError> {
-        let missing = || CallError::Host("a batch lacks a column that its plan names".into());
-        Ok(match self {
-            Self::Column(index) => batch.inputs.get(index).cloned().ok_or_else(missing)?,
-            Self::Time => timestamps(&batch.times),
-            Self::Source => Arc::new(Int32Array::from_value(i32::from(batch.origin.source), batch.len())),
-            Self::Partition => Arc::new(Int64Array::from_value(i64::from(batch.origin.partition), batch.len())),
-            Self::Offset => Arc::new(Int64Array::new(batch.offsets.clone(), None)),
-        })
-    }
-}
-
-/// One aggregate of a view; features that are alike share it.
-#[derive(Clone)]
-pub struct AggregateUse {
-    /// Makes its instances.
-    pub factory: Arc<dyn AggregateFactory>,
-    /// What it folds, in the order of its signature.
-    pub inputs: Vec<InputRef>,
-    /// A boolean input that says which rows it folds; none for all.
-    pub filter: Option<usize>,
-}
-
-/// Where a feature's value comes from.
-#[derive(Clone, Debug)]
-pub struct FeatureColumn {
-    /// Which aggregate.
-    pub aggregate: usize,
-    /// Which of its outputs.
-    pub output: usize,
-    /// The type that the project asks for.
-    pub kind: DataType,
-}
-
-/// A windowed view, resolved.
-#[derive(Clone)]
-pub struct WindowPlan {
-    /// Size, step and offset.
-    pub spec: WindowSpec,
-    /// How far behind the watermark a row may still change a window that has closed.
-    pub allowed_lateness: Micros,
-    /// Emit only keys that a pane entered or left.
-    pub skip_unchanged: bool,
-    /// Emit a row of empty values when a key's window empties; else delete the key.
-    pub emit_empty: bool,
-    /// Emit when windows close.
-    pub close: bool,
-    /// Emit provisional rows with every batch.
-    pub update: bool,
-    /// The aggregates.
-    pub aggregates: Vec<AggregateUse>,
-    /// The types of the entity's keys, in the order of their names.
-    pub key_types: Vec<ColumnType>,
-    /// The features that are given out, in the order of the schema.
-    pub features: Vec<FeatureColumn>,
-    /// The columns of the view: keys, event timestamp, features.
-    pub schema: SchemaRef,
-}
-
-
 /// A row that an aggregate refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The row of the batch.
-    pub row: u32,
+    /// The row of the batch, and why it was refused.
+    pub refusal: Refusal,
     /// Which aggregate, by its index in the plan.
     pub aggregate: usize,
-    /// Why, in its words.
-    pub reason: String,
+}
+
+/// A feature row that could not be given, since user code failed on its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpoiledRow {
+    /// The key's canonical bytes.
+    pub key: Vec<u8>,
+    /// The end of the window.
+    pub until: Micros,
+    /// What the code did.
+    pub detail: String,
 }
 
 /// The state of a view's keys on one shard.
 pub struct WindowOperator {
     plan: Arc<WindowPlan>,
-    aggregates: Vec<Box<dyn Aggregate>>,
+    aggregates: Vec<Instance>,
     keys: KeyIndex,
     panes: BTreeMap<i64, Pane>,
     /// Every window that ends at or before this has fired.
     fired: Micros,
     watermark: Micros,
+    /// Keys whose rows user code would not give, since they were last taken.
+    spoiled: Vec<SpoiledRow>,
     /// Scratch: the group of each row of a pane, `u32::MAX` for those that a batch does not touch.
     group_of: Vec<u32>,
 }
@@ -141,7 +77,7 @@ impl WindowOperator {
     /// # Errors
     /// An aggregate's instance could not be made.
     pub fn new(plan: Arc<WindowPlan>) -> Result<Self, CallError> {
-        let aggregates = plan.aggregates.iter().map(|used| used.factory.create()).collect::<Result<_, _>>()?;
+        let aggregates = plan.aggregates.iter().map(|used| Instance::create(used.factory.as_ref())).collect::<Result<_, _>>()?;
         Ok(Self {
             plan,
             aggregates,
@@ -149,6 +85,7 @@ impl WindowOperator {
             panes: BTreeMap::new(),
             fired: BEFORE_ALL,
             watermark: BEFORE_ALL,
+            spoiled: Vec::new(),
             group_of: Vec::new(),
         })
     }
@@ -163,6 +100,11 @@ impl WindowOperator {
         self.panes.len()
     }
 
+    /// What user code would not give since the last call.
+    pub fn take_spoiled(&mut self) -> Vec<SpoiledRow> {
+        std::mem::take(&mut self.spoiled)
+    }
+
     /// Folds rows, none of them late, and emits what they change: provisional rows, and again those of windows that
     /// had fired.
     ///
@@ -173,7 +115,7 @@ impl WindowOperator {
         batch: &KeyedBatch,
         out: &mut Vec<Emission>,
         refused: &mut Vec<Refused>,
-    ) -> Result<(), CallError> {
+    ) -> Result<(), GuardError> {
         let slots: Vec<u32> =
             batch.hashes.iter().enumerate().map(|(row, hash)| self.keys.slot(*hash, batch.keys.get(row))).collect();
         let mut corrections: BTreeMap<Micros, Vec<u32>> = BTreeMap::new();
@@ -203,7 +145,7 @@ impl WindowOperator {
         watermark: Micros,
         last_event: Option<Micros>,
         out: &mut Vec<Emission>,
-    ) -> Result<(), CallError> {
+    ) -> Result<(), GuardError> {
         let online_until = last_event.map_or(AFTER_ALL, |last| last.saturating_add(self.plan.spec.step));
         while let Some(end) = self.next_end().filter(|end| *end <= watermark) {
             let changed = self.changed(end);
@@ -246,7 +188,7 @@ impl WindowOperator {
         slots: &[u32],
         batch: &KeyedBatch,
         refused: &mut Vec<Refused>,
-    ) -> Result<(), CallError> {
+    ) -> Result<(), GuardError> {
         let plan = &self.plan;
         let pane = self.panes.entry(number).or_insert_with(|| {
             let tables = plan.aggregates.iter().map(|used| {
@@ -276,36 +218,36 @@ impl WindowOperator {
             }
             let kept = filter.map(|filter| kept_rows(&filter));
             let table = pane.table(index).ok_or_else(|| CallError::Host("a pane lacks a table".into()))?;
-            let rejected = match &kept {
+            let refusals = match &kept {
                 None => {
-                    let updated = aggregate.update(table.gather(&group_rows), &groups, &input)?;
-                    table.scatter(&group_rows, &updated.state)?;
-                    updated.rejected
+                    let folded = aggregate.update(table.gather(&group_rows), &groups, &input)?;
+                    table.scatter(&group_rows, &folded.state)?;
+                    folded.refused
                 }
                 Some(kept) => {
                     let rows: Vec<u32> = pick(&pane_rows, kept).collect();
-                    let (groups, group_rows) = number_densely(&rows, pane.slots().len(), &mut self.group_of);
+                    let (groups, group_rows) = number_densely(&rows, table.len(), &mut self.group_of);
                     let indices = UInt32Array::from(kept.clone());
                     for column in &mut input.columns {
                         *column = take(column, &indices, None)?;
                     }
                     input.rows = kept.len();
-                    let table = pane.table(index).ok_or_else(|| CallError::Host("a pane lacks a table".into()))?;
-                    let updated = aggregate.update(table.gather(&group_rows), &groups, &input)?;
-                    table.scatter(&group_rows, &updated.state)?;
-                    updated.rejected
+                    let folded = aggregate.update(table.gather(&group_rows), &groups, &input)?;
+                    table.scatter(&group_rows, &folded.state)?;
+                    folded.refused
                 }
             };
-            refused.extend(rejected.into_iter().map(|rejection| {
+            refused.extend(refusals.into_iter().map(|refusal| {
                 let at = |rows: Option<&[u32]>, row: u32| rows.and_then(|rows| rows.get(row as usize)).map_or(row, |row| *row);
-                let row = at(rows, at(kept.as_deref(), rejection.row));
-                Refused { row, aggregate: index, reason: rejection.reason }
+                let row = at(rows, at(kept.as_deref(), refusal.row));
+                Refused { refusal: Refusal { row, ..refusal }, aggregate: index }
             }));
         }
         Ok(())
     }
 
-    /// Notes for which windows that have fired the keys of these rows must be emitted again.
+    /// Notes for which windows that have fired the keys of these rows must be emitted again: those that hold the pane,
+    /// and the one that it has left, where the key may be empty since.
     fn note_corrections(
         &self,
         number: i64,
@@ -315,7 +257,7 @@ impl WindowOperator {
     ) {
         let spec = &self.plan.spec;
         let mut end = spec.enters(number);
-        while self.plan.close && end <= self.fired && end < spec.leaves(number) {
+        while self.plan.close && end <= self.fired && end <= spec.leaves(number) {
             let changed = corrections.entry(end).or_default();
             match rows {
                 None => changed.extend(slots),
@@ -366,7 +308,7 @@ impl WindowOperator {
     }
 
     /// Emits the rows of one closed window for `slots`.
-    fn emit_close(&mut self, end: Micros, slots: &[u32], online: bool, out: &mut Vec<Emission>) -> Result<(), CallError> {
+    fn emit_close(&mut self, end: Micros, slots: &[u32], online: bool, out: &mut Vec<Emission>) -> Result<(), GuardError> {
         if !self.plan.close {
             return Ok(());
         }
@@ -374,13 +316,14 @@ impl WindowOperator {
         for slots in slots.chunks(EMISSION_ROWS) {
             let stamps = vec![end - MILLISECOND; slots.len()];
             let emission = self.evaluate(slots, panes.clone(), (since, end), stamps)?;
-            out.push(Emission { online: if online { OnlineRows::All } else { OnlineRows::None }, ..emission });
+            let online = if online { OnlineRows::All } else { OnlineRows::None };
+            out.extend(emission.map(|emission| Emission { online, ..emission }));
         }
         Ok(())
     }
 
     /// Emits provisional rows for every key of a batch: the window that ends with the pane of the key's newest event.
-    fn emit_updates(&mut self, slots: &[u32], times: &[Micros], out: &mut Vec<Emission>) -> Result<(), CallError> {
+    fn emit_updates(&mut self, slots: &[u32], times: &[Micros], out: &mut Vec<Emission>) -> Result<(), GuardError> {
         let mut newest: BTreeMap<u32, Micros> = BTreeMap::new();
         for (slot, time) in slots.iter().zip(times) {
             newest.insert(*slot, self.keys.observe(*slot, *time));
@@ -396,48 +339,53 @@ impl WindowOperator {
             let until = spec.pane_end(number);
             let panes = spec.pane_of(until - spec.size)..number + 1;
             let emission = self.evaluate(&slots, panes, (until - spec.size, until), times)?;
-            out.push(Emission { kind: EmissionKind::Update, ..emission });
+            out.extend(emission.map(|emission| Emission { kind: EmissionKind::Update, ..emission }));
         }
         Ok(())
     }
 
-    /// The rows of `slots` over the panes of one window.
+    /// The rows of `slots` over the panes of one window; none where user code would give none of them. Keys that it
+    /// would not give are left out, and said.
     fn evaluate(
         &mut self,
         slots: &[u32],
         panes: Range<i64>,
-        (since, until): (Micros, Micros),
+        window: (Micros, Micros),
         stamps: Vec<Micros>,
-    ) -> Result<Emission, CallError> {
-        let nodes = nodes(panes);
-        let mut outputs: Vec<Columns> = Vec::with_capacity(self.aggregates.len());
-        let mut absent: Option<Vec<bool>> = None;
-        let (since, until) = (vec![since; slots.len()], vec![until; slots.len()]);
-        for (index, aggregate) in self.aggregates.iter_mut().enumerate() {
-            let mut merged = Partial::default();
-            for &(level, node) in &nodes {
-                let later = merge_node(&self.panes, index, level, node, slots, aggregate.as_mut())?;
-                merged = merged.merge(later, aggregate.as_mut())?;
-            }
-            let state = if merged.positions.len() == slots.len() {
-                merged.state
-            } else {
-                let present = absent.get_or_insert_with(|| vec![true; slots.len()]);
-                fill(merged, slots.len(), aggregate.as_mut(), present)?
-            };
-            outputs.push(aggregate.evaluate(&state, &since, &until)?);
-        }
+    ) -> Result<Option<Emission>, GuardError> {
+        let values = evaluate(&self.panes, &mut self.aggregates, slots, panes, window)?;
         let mut columns = key::decode(slots.iter().map(|slot| self.keys.key(*slot)), &self.plan.key_types)
             .map_err(|error| CallError::Host(error.to_string()))?;
         columns.push(timestamps(&stamps.into()));
         for feature in &self.plan.features {
-            let value = outputs.get(feature.aggregate).and_then(|output| output.columns.get(feature.output));
+            let value = values.outputs.get(feature.aggregate).and_then(|output| output.columns.get(feature.output));
             let value = value.ok_or_else(|| CallError::Host("an aggregate gave fewer outputs than it said".into()))?;
             columns.push(if *value.data_type() == feature.kind { value.clone() } else { cast(value, &feature.kind)? });
         }
-        let batch = RecordBatch::try_new(self.plan.schema.clone(), columns)?;
-        let deleted = absent.filter(|_| !self.plan.emit_empty).map(BooleanArray::from);
-        Ok(Emission { kind: EmissionKind::Close, batch, online: OnlineRows::All, deleted })
+        let mut batch = RecordBatch::try_new(self.plan.schema.clone(), columns)?;
+        let mut deleted = values.absent.filter(|_| !self.plan.emit_empty).map(BooleanArray::from);
+        if !values.spoiled.is_empty() {
+            let mut kept = vec![true; slots.len()];
+            for (position, _) in &values.spoiled {
+                if let Some(kept) = kept.get_mut(*position as usize) {
+                    *kept = false;
+                }
+            }
+            let kept = BooleanArray::from(kept);
+            batch = filter_record_batch(&batch, &kept)?;
+            deleted = match deleted {
+                Some(deleted) => Some(filter(&deleted, &kept)?.as_boolean().clone()),
+                None => None,
+            };
+            let key = |position: u32| slots.get(position as usize).map_or(&[][..], |slot| self.keys.key(*slot)).to_vec();
+            self.spoiled.extend(values.spoiled.into_iter().map(|(position, detail)| SpoiledRow {
+                key: key(position),
+                until: window.1,
+                detail,
+            }));
+        }
+        let emission = Emission { kind: EmissionKind::Close, batch, online: OnlineRows::All, deleted };
+        Ok((emission.batch.num_rows() > 0).then_some(emission))
     }
 
     /// Lets go of panes that no window to come, and no row that is not late, can need: such a row's first window begins
@@ -454,43 +402,6 @@ impl WindowOperator {
             }
         }
     }
-}
-
-/// The merged state of one node of the tree over panes.
-fn merge_node(
-    panes: &BTreeMap<i64, Pane>,
-    index: usize,
-    level: u32,
-    node: i64,
-    slots: &[u32],
-    aggregate: &mut dyn Aggregate,
-) -> Result<Partial, CallError> {
-    if level == 0 {
-        return Ok(panes.get(&node).map(|pane| pane.partial(index, slots)).unwrap_or_default());
-    }
-    if panes.range(node << level..(node + 1) << level).next().is_none() {
-        return Ok(Partial::default());
-    }
-    let earlier = merge_node(panes, index, level - 1, node * 2, slots, aggregate)?;
-    let later = merge_node(panes, index, level - 1, node * 2 + 1, slots, aggregate)?;
-    earlier.merge(later, aggregate)
-}
-
-/// The state of all `rows` keys: initial for those that have none, which are marked in `absent`.
-fn fill(merged: Partial, rows: usize, aggregate: &mut dyn Aggregate, absent: &mut [bool]) -> Result<Columns, CallError> {
-    let mut sources = vec![(1, 0); rows];
-    absent.fill(true);
-    for (row, position) in merged.positions.iter().enumerate() {
-        if let (Some(source), Some(absent)) = (sources.get_mut(*position as usize), absent.get_mut(*position as usize)) {
-            *source = (0, row);
-            *absent = false;
-        }
-    }
-    let initial = aggregate.initial(1)?;
-    if merged.positions.is_empty() {
-        return aggregate.initial(rows);
-    }
-    interleave(&merged.state, &initial, &sources)
 }
 
 /// Numbers the rows of a pane that a batch touches from 0: gives the number of each input row, and the pane's row of

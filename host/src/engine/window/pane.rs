@@ -2,15 +2,16 @@
 
 use hashbrown::HashMap;
 
+use super::fold::Instance;
 use super::keys::KeyIndex;
 use super::state::StateTable;
-use crate::engine::aggregate::Aggregate;
+use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
 use crate::record::Columns;
 
 /// The state of all keys in one pane, one table an aggregate; row r of every table is the key `slots[r]`.
 #[derive(Debug, Default)]
-pub struct Pane {
+pub(super) struct Pane {
     slots: Vec<u32>,
     rows: HashMap<u32, u32>,
     tables: Vec<StateTable>,
@@ -18,22 +19,22 @@ pub struct Pane {
 
 impl Pane {
     /// A pane without keys; `tables` are empty ones, one an aggregate.
-    pub fn new(tables: Vec<StateTable>) -> Self {
+    pub(super) fn new(tables: Vec<StateTable>) -> Self {
         Self { tables, ..Self::default() }
     }
 
     /// The keys, in the order in which they first came.
-    pub fn slots(&self) -> &[u32] {
+    pub(super) fn slots(&self) -> &[u32] {
         &self.slots
     }
 
     /// The row of a key.
-    pub fn row(&self, slot: u32) -> Option<u32> {
+    pub(super) fn row(&self, slot: u32) -> Option<u32> {
         self.rows.get(&slot).copied()
     }
 
     /// The row of a key, and whether it is new: then its state must be added by [`Pane::extend`] before it is used.
-    pub fn row_or_new(&mut self, number: i64, slot: u32, keys: &mut KeyIndex) -> u32 {
+    pub(super) fn row_or_new(&mut self, number: i64, slot: u32, keys: &mut KeyIndex) -> u32 {
         if let Some(row) = keys.last_row(slot, number) {
             return row;
         }
@@ -51,23 +52,23 @@ impl Pane {
     ///
     /// # Errors
     /// An aggregate did not give initial state.
-    pub fn extend(&mut self, aggregates: &mut [Box<dyn Aggregate>]) -> Result<(), CallError> {
+    pub(super) fn extend(&mut self, aggregates: &mut [Instance]) -> Result<(), GuardError> {
         for (table, aggregate) in self.tables.iter_mut().zip(aggregates) {
             let new = self.slots.len() - table.len();
             if new > 0 {
-                table.append(&aggregate.initial(new)?)?;
+                table.append(&aggregate.initial(new)?).map_err(GuardError::Call)?;
             }
         }
         Ok(())
     }
 
     /// The table of one aggregate.
-    pub fn table(&mut self, aggregate: usize) -> Option<&mut StateTable> {
+    pub(super) fn table(&mut self, aggregate: usize) -> Option<&mut StateTable> {
         self.tables.get_mut(aggregate)
     }
 
     /// One aggregate's state of those of `slots` that are here.
-    pub fn partial(&self, aggregate: usize, slots: &[u32]) -> Partial {
+    pub(super) fn partial(&self, aggregate: usize, slots: &[u32]) -> Partial {
         let mut positions = Vec::new();
         let mut rows = Vec::new();
         for (position, slot) in (0..).zip(slots) {
@@ -81,22 +82,25 @@ impl Pane {
     }
 }
 
+/// Keys whose state user code would not merge or evaluate: their position in the list that is evaluated, and why.
+pub(super) type Spoiled = Vec<(u32, String)>;
+
 /// Merged state of some of the keys that are being evaluated.
 #[derive(Clone, Debug, Default)]
-pub struct Partial {
+pub(super) struct Partial {
     /// Which of the keys, by their position in the list that is evaluated, ascending; state row i is that of
     /// `positions[i]`.
-    pub positions: Vec<u32>,
+    pub(super) positions: Vec<u32>,
     /// Their state.
-    pub state: Columns,
+    pub(super) state: Columns,
 }
 
 impl Partial {
-    /// Folds `later` into this.
+    /// Folds `later` into this. Positions whose state could not be folded are added to `spoiled`, with the reason.
     ///
     /// # Errors
-    /// The aggregate's merge gave nothing.
-    pub fn merge(self, later: Self, aggregate: &mut dyn Aggregate) -> Result<Self, CallError> {
+    /// The aggregate gave nothing.
+    pub(super) fn merge(self, later: Self, aggregate: &mut Instance, spoiled: &mut Spoiled) -> Result<Self, GuardError> {
         if self.positions.is_empty() {
             return Ok(later);
         }
@@ -105,8 +109,11 @@ impl Partial {
         }
         if self.positions == later.positions {
             let groups: Vec<u32> = (0..).take(self.state.rows).collect();
-            let state = aggregate.merge(self.state, &groups, &later.state)?;
-            return Ok(Self { positions: self.positions, state });
+            let folded = aggregate.merge(self.state, &groups, &later.state)?;
+            spoiled.extend(folded.refused.into_iter().filter_map(|refusal| {
+                Some((*self.positions.get(refusal.row as usize)?, refusal.detail))
+            }));
+            return Ok(Self { positions: self.positions, state: folded.state });
         }
         // Rows of both sides in order of their positions; where both have one, the later is folded into the earlier.
         let mut positions = Vec::with_capacity(self.positions.len() + later.positions.len());
@@ -135,12 +142,16 @@ impl Partial {
                 }
             }
         }
-        let state = interleave(&self.state, &later.state, &base)?;
-        let state = if groups.is_empty() {
-            state
-        } else {
-            aggregate.merge(state, &groups, &take(&later.state, folded)?)?
-        };
+        let mut state = interleave(&self.state, &later.state, &base).map_err(GuardError::Call)?;
+        if !groups.is_empty() {
+            let partial = take(&later.state, folded).map_err(GuardError::Call)?;
+            let merged = aggregate.merge(state, &groups, &partial)?;
+            spoiled.extend(merged.refused.into_iter().filter_map(|refusal| {
+                let group = *groups.get(refusal.row as usize)?;
+                Some((*positions.get(group as usize)?, refusal.detail))
+            }));
+            state = merged.state;
+        }
         Ok(Self { positions, state })
     }
 }

@@ -23,7 +23,7 @@ use crate::record::Columns;
 
 /// Rows of state, all of one aggregate.
 #[derive(Clone, Debug)]
-pub struct StateTable {
+pub(super) struct StateTable {
     columns: Vec<StateColumn>,
     rows: usize,
 }
@@ -53,22 +53,17 @@ fn mismatch(wanted: &DataType, got: &DataType) -> CallError {
 
 impl StateTable {
     /// An empty table of state rows of the given types.
-    pub fn new(types: &[DataType]) -> Self {
+    pub(super) fn new(types: &[DataType]) -> Self {
         Self { columns: types.iter().map(|kind| StateColumn::new(kind.clone())).collect(), rows: 0 }
     }
 
     /// How many rows there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.rows
     }
 
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
     /// Takes out copies of rows, in the order named; every row must exist.
-    pub fn gather(&self, rows: &[u32]) -> Columns {
+    pub(super) fn gather(&self, rows: &[u32]) -> Columns {
         Columns { rows: rows.len(), columns: self.columns.iter().map(|column| column.gather(rows)).collect() }
     }
 
@@ -76,7 +71,7 @@ impl StateTable {
     ///
     /// # Errors
     /// The columns are not of this table's types.
-    pub fn scatter(&mut self, rows: &[u32], state: &Columns) -> Result<(), CallError> {
+    pub(super) fn scatter(&mut self, rows: &[u32], state: &Columns) -> Result<(), CallError> {
         self.check(state, rows.len())?;
         self.columns.iter_mut().zip(&state.columns).try_for_each(|(column, array)| column.scatter(rows, array))
     }
@@ -85,7 +80,7 @@ impl StateTable {
     ///
     /// # Errors
     /// The columns are not of this table's types.
-    pub fn append(&mut self, state: &Columns) -> Result<(), CallError> {
+    pub(super) fn append(&mut self, state: &Columns) -> Result<(), CallError> {
         let start = u32::try_from(self.rows).map_err(|_| CallError::Host("a pane holds 2^32 keys".into()))?;
         let end = u32::try_from(self.rows + state.rows).map_err(|_| CallError::Host("a pane holds 2^32 keys".into()))?;
         self.check(state, state.rows)?;
