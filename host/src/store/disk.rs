@@ -56,9 +56,9 @@ impl Disk {
             .open(folder.join("lock"))
             .map_err(|error| refused(format!("its folder cannot be written: {error}")))?;
         lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => refused(
-                "the folder is open elsewhere; stop the process that holds it, or name another data-dir".into(),
-            ),
+            TryLockError::WouldBlock => {
+                refused("the folder is open elsewhere; stop the process that holds it, or name another data-dir".into())
+            }
             TryLockError::Error(error) => refused(format!("its folder cannot be locked: {error}")),
         })?;
         await_closed(&folder.join("db"));
@@ -145,12 +145,7 @@ impl Disk {
     }
 
     /// Removes the pieces of `key` whose numbers are in `pieces`.
-    pub(super) fn remove(
-        &self,
-        tree: &sled::Tree,
-        key: &[u8],
-        pieces: std::ops::Range<u16>,
-    ) -> Result<(), StoreError> {
+    pub(super) fn remove(&self, tree: &sled::Tree, key: &[u8], pieces: std::ops::Range<u16>) -> Result<(), StoreError> {
         for number in pieces {
             tree.remove([key, &number.to_be_bytes()].concat()).map_err(|error| self.error(error))?;
         }

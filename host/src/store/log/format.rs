@@ -1,22 +1,18 @@
 //! A chunk's bytes, version 1.
 //!
+//! It is sealed as [`crate::store::sealed`] says, with the magic "MRLG". Of the body, at
 //! ```text
-//!  0  4  "MRLG"
-//!  4  2  version: 1                              numbers are little-endian;
-//!  6  2  zero                                    a text is its length, u32, and UTF-8
-//!  8  4  length of the header, h
-//! 12  4  length of the body, b
-//! 16  4  CRC-32 (IEEE) of bytes 0..16 and 20..20+h+b
-//! 20  h  header: kind, u8: 0 close, 1 update, 2 tombstone
-//!                epoch, u64
-//!                written at, i64: microseconds since 1970 by the wall clock
-//!                rows, u32
-//!                view, text · view version, text
-//!                UDF digests: their number, u32, each a text
-//!                source positions: their number, u32, each source, text · partition, u32 · next offset, i64
-//!     b  body: an Arrow IPC stream of one record batch, not compressed
+//!  16  4  length of the header, h       numbers are little-endian; a text is its length, u32, and UTF-8
+//!  20  h  header: kind, u8: 0 close, 1 update, 2 tombstone
+//!                 epoch, u64
+//!                 written at, i64: microseconds since 1970 by the wall clock
+//!                 rows, u32
+//!                 view, text · view version, text
+//!                 UDF digests: their number, u32, each a text
+//!                 source positions: their number, u32, each source, text · partition, u32 · next offset, i64
+//! 20+h    columns: an Arrow IPC stream of one record batch, not compressed
 //! ```
-//! Nothing follows the body. A fixture of these bytes is in the tests, and stays there when a version 2 comes.
+//! A fixture of these bytes is in the tests, and stays there when a version 2 comes.
 
 use std::sync::Arc;
 
@@ -27,17 +23,12 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use bytes::Buf;
 
-use crate::store::fields::{put_text, take_text};
+use crate::store::fields::{put_text, take_bytes, take_text};
+use crate::store::sealed::{self, BODY, Unreadable, damaged};
 use crate::time::Micros;
 
 const MAGIC: [u8; 4] = *b"MRLG";
 const VERSION: u16 = 1;
-
-/// Where the CRC is.
-const CRC: usize = 16;
-
-/// Where the header begins.
-const HEADER: usize = 20;
 
 /// Which rows a chunk holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,40 +99,26 @@ pub struct ChunkHeader {
 /// # Errors
 /// The batch cannot be written as Arrow IPC, or a length exceeds 4 GiB.
 pub(super) fn encode(out: &mut Vec<u8>, header: &ChunkHeader, batch: &RecordBatch) -> Result<(), ArrowError> {
-    out.clear();
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&VERSION.to_le_bytes());
-    out.resize(HEADER, 0);
+    sealed::begin(out, MAGIC, VERSION);
+    out.extend_from_slice(&[0; 4]);
     put_header(out, header, count(batch.num_rows())?)?;
-    let header_length = count(out.len() - HEADER)?;
-    let body = out.len();
+    let length = count(out.len() - BODY - 4)?;
+    if let Some(field) = out.get_mut(BODY..BODY + 4) {
+        field.copy_from_slice(&length.to_le_bytes());
+    }
     let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5)?;
     let mut stream = StreamWriter::try_new_with_options(&mut *out, batch.schema_ref(), options)?;
     stream.write(batch)?;
     stream.finish()?;
-    let body_length = count(out.len() - body)?;
-    patch(out, 8, header_length);
-    patch(out, 12, body_length);
-    let crc = checksum(out);
-    patch(out, CRC, crc);
-    Ok(())
+    sealed::finish(out).ok_or_else(too_long)
+}
+
+fn too_long() -> ArrowError {
+    ArrowError::IpcError("a length exceeds 4 GiB".into())
 }
 
 fn count(length: usize) -> Result<u32, ArrowError> {
-    u32::try_from(length).map_err(|_| ArrowError::IpcError("a length exceeds 4 GiB".into()))
-}
-
-fn patch(out: &mut [u8], at: usize, number: u32) {
-    if let Some(field) = out.get_mut(at..at + 4) {
-        field.copy_from_slice(&number.to_le_bytes());
-    }
-}
-
-fn checksum(chunk: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(chunk.get(..CRC).unwrap_or_default());
-    hasher.update(chunk.get(HEADER..).unwrap_or_default());
-    hasher.finalize()
+    u32::try_from(length).map_err(|_| too_long())
 }
 
 fn put_header(out: &mut Vec<u8>, header: &ChunkHeader, rows: u32) -> Result<(), ArrowError> {
@@ -164,58 +141,20 @@ fn put_header(out: &mut Vec<u8>, header: &ChunkHeader, rows: u32) -> Result<(), 
     Ok(())
 }
 
-/// Why bytes are no chunk.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unreadable {
-    /// The end is missing, as a crash leaves it.
-    #[error("its end is missing")]
-    Short,
-    /// Anything else.
-    #[error("{0}")]
-    Damaged(String),
-}
-
-fn damaged(why: impl Into<String>) -> Unreadable {
-    Unreadable::Damaged(why.into())
-}
-
 /// A chunk's parts.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     pub(super) header: ChunkHeader,
     pub(super) rows: u32,
-    body: &'a [u8],
+    columns: &'a [u8],
 }
 
 /// Reads a chunk up to its body, and verifies all of it.
 pub(super) fn decode(chunk: &[u8]) -> Result<Parts<'_>, Unreadable> {
-    let mut rest = chunk;
-    if rest.len() < HEADER {
-        return Err(Unreadable::Short);
-    }
-    if !rest.starts_with(&MAGIC) {
-        return Err(damaged("it does not start with MRLG"));
-    }
-    rest.advance(MAGIC.len());
-    let version = rest.get_u16_le();
-    if version != VERSION {
-        return Err(damaged(format!("it has version {version}; this Millrace reads version {VERSION}")));
-    }
-    rest.advance(2);
-    let (header, body, crc) = (rest.get_u32_le() as usize, rest.get_u32_le() as usize, rest.get_u32_le());
-    let length = header.checked_add(body).ok_or_else(|| damaged("its lengths exceed memory"))?;
-    if rest.len() < length {
-        return Err(Unreadable::Short);
-    }
-    if rest.len() > length {
-        return Err(damaged("something follows it"));
-    }
-    if checksum(chunk) != crc {
-        return Err(damaged("its CRC is not that of its bytes"));
-    }
-    let (mut fields, body) = rest.split_at(header);
-    let (header, rows) = take_header(&mut fields).ok_or_else(|| damaged("its header does not read"))?;
-    Ok(Parts { header, rows, body })
+    let mut body = sealed::open(chunk, MAGIC, VERSION)?;
+    let header = take_bytes(&mut body).and_then(|mut fields| take_header(&mut fields));
+    let (header, rows) = header.ok_or_else(|| damaged("its header does not read"))?;
+    Ok(Parts { header, rows, columns: body })
 }
 
 fn take_header(fields: &mut &[u8]) -> Option<(ChunkHeader, u32)> {
@@ -242,7 +181,7 @@ impl Parts<'_> {
     /// The rows. The CRC vouches for them: Arrow's reader is not made for bytes that nobody wrote.
     pub(super) fn batch(&self) -> Result<RecordBatch, Unreadable> {
         let unreadable = |error: ArrowError| damaged(format!("its columns do not read: {error}"));
-        let mut stream = StreamReader::try_new(self.body, None).map_err(unreadable)?;
+        let mut stream = StreamReader::try_new(self.columns, None).map_err(unreadable)?;
         let batch = match stream.next() {
             Some(batch) => batch.map_err(unreadable)?,
             None => RecordBatch::new_empty(Arc::clone(&stream.schema())),

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::format::{self, ChunkHeader, Unreadable};
+use super::format::{self, ChunkHeader};
 use super::{CACHE, LogReader, Marks, TREE, key, parse_key, prefix};
 use crate::store::StoreError;
 use crate::store::disk::{Disk, PIECE, Wholes};
+use crate::store::sealed::Unreadable;
 
 /// A chunk is to be at least this full before more rows are tried: below it the next one gets more.
 const FULL: usize = PIECE / 2;

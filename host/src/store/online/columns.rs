@@ -82,9 +82,7 @@ impl<'a> Cells<'a> {
             Self::Timestamp(array) => Value::Timestamp(array.value(row)),
             Self::Utf8(array) => Value::Utf8(array.value(row).to_owned()),
             Self::Binary(array) => Value::Binary(array.value(row).to_owned()),
-            Self::List(lists, items) => {
-                Value::List(Self::span(lists, row).map(|item| items.value(item)).collect())
-            }
+            Self::List(lists, items) => Value::List(Self::span(lists, row).map(|item| items.value(item)).collect()),
         }
     }
 }
@@ -131,9 +129,10 @@ impl<'a> Typed<'a> {
 
 /// Checks that a key's types can be told apart byte by byte.
 pub(super) fn check_keys(store: &str, view: &OnlineView) -> Result<(), StoreError> {
-    let wrong = view.keys.iter().find(|(_, kind)| {
-        matches!(kind, ColumnType::Float32 | ColumnType::Float64 | ColumnType::List(_))
-    });
+    let wrong = view
+        .keys
+        .iter()
+        .find(|(_, kind)| matches!(kind, ColumnType::Float32 | ColumnType::Float64 | ColumnType::List(_)));
     match wrong {
         None => Ok(()),
         Some((name, kind)) => Err(StoreError::Refused {

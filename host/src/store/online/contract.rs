@@ -297,9 +297,11 @@ fn every_type(harness: &mut dyn Harness) {
     let (_writer, reader) = harness.owner(views);
     let features: Vec<usize> = (0..view.features.len()).collect();
     let keys: Vec<_> = (1..=3).map(|key| vec![Value::Int64(key)]).collect();
-    let rows: Vec<_> = read(&*reader, &view, &keys, &features).unwrap().into_iter().map(|row| row.unwrap().values).collect();
+    let rows: Vec<_> =
+        read(&*reader, &view, &keys, &features).unwrap().into_iter().map(|row| row.unwrap().values).collect();
     let text = |text: &str| Value::Utf8(text.into());
-    let ints = |items: &[Option<i32>]| Value::List(items.iter().map(|item| item.map_or(Value::Null, Value::Int32)).collect());
+    let ints =
+        |items: &[Option<i32>]| Value::List(items.iter().map(|item| item.map_or(Value::Null, Value::Int32)).collect());
     assert_eq!(
         rows[0],
         [
@@ -349,9 +351,8 @@ fn keys_of_several_parts(harness: &mut dyn Harness) {
         Arc::new(BinaryArray::from(vec![[0].as_slice(), &[0], &[0]])),
     ];
     writer.write(&batch(&view, keys, vec![1; 3], vec![int64(&[1, 2, 3])])).unwrap();
-    let key = |a: &str, b: &str| {
-        vec![Value::Utf8(a.into()), Value::Utf8(b.into()), Value::Int32(1), Value::Binary(vec![0])]
-    };
+    let key =
+        |a: &str, b: &str| vec![Value::Utf8(a.into()), Value::Utf8(b.into()), Value::Int32(1), Value::Binary(vec![0])];
     let rows = read(&*reader, &view, &[key("", "xyz"), key("xy", "z"), key("x", "yz"), key("xyz", "")], &[0]).unwrap();
     let values: Vec<_> = rows.into_iter().map(|row| row.map(|row| row.values)).collect();
     assert_eq!(values, [Some(vec![Value::Int64(3)]), Some(vec![Value::Int64(2)]), Some(vec![Value::Int64(1)]), None]);

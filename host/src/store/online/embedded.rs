@@ -211,10 +211,18 @@ impl Table {
             }
         }
         if dropped > 0 {
-            tracing::warn!(view = self.view.name, rows = dropped, "the keys of the view have changed: its rows are dropped");
+            tracing::warn!(
+                view = self.view.name,
+                rows = dropped,
+                "the keys of the view have changed: its rows are dropped"
+            );
         }
         if torn > 0 {
-            tracing::warn!(view = self.view.name, rows = torn, "rows that a crash cut short are dropped until they are replayed");
+            tracing::warn!(
+                view = self.view.name,
+                rows = torn,
+                "rows that a crash cut short are dropped until they are replayed"
+            );
         }
         Ok(deletions)
     }
@@ -294,8 +302,13 @@ impl OnlineWriter for EmbeddedWriter {
             }
         }
         if refused > 0 {
-            metrics::counter!("millrace_online_refused_rows_total", "view" => batch.view.name.clone()).increment(refused);
-            tracing::warn!(view = batch.view.name, rows = refused, "keys longer than {MAX_KEY} bytes are not kept online");
+            metrics::counter!("millrace_online_refused_rows_total", "view" => batch.view.name.clone())
+                .increment(refused);
+            tracing::warn!(
+                view = batch.view.name,
+                rows = refused,
+                "keys longer than {MAX_KEY} bytes are not kept online"
+            );
         }
         Ok(())
     }

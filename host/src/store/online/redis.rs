@@ -74,10 +74,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// The URL cannot be read, or a key has a type that no key can have.
-    pub fn open(
-        options: RedisOptions,
-        views: &[Arc<OnlineView>],
-    ) -> Result<(RedisWriter, RedisReader), StoreError> {
+    pub fn open(options: RedisOptions, views: &[Arc<OnlineView>]) -> Result<(RedisWriter, RedisReader), StoreError> {
         let client = redis::Client::open(options.url.as_str()).map_err(|error| StoreError::Refused {
             store: "Redis".into(),
             cause: format!("its URL cannot be used ({error}); write redis://HOST:PORT"),
@@ -133,9 +130,10 @@ impl Shared {
     }
 
     fn view(&self, view: &OnlineView) -> Result<&Prepared, StoreError> {
-        let prepared = self.views.get(&view.name).filter(|prepared| {
-            prepared.view.keys == view.keys && prepared.view.features == view.features
-        });
+        let prepared = self
+            .views
+            .get(&view.name)
+            .filter(|prepared| prepared.view.keys == view.keys && prepared.view.features == view.features);
         prepared.ok_or_else(|| self.refused(format!("view {} is not one of those it was opened with", view.name)))
     }
 

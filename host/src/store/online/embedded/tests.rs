@@ -254,11 +254,11 @@ proptest! {
         );
         let layout = Layout::new(&view.features);
         for feature in 0..6 {
-            let _ = layout.value(&bytes, feature);
+            drop(layout.value(&bytes, feature));
         }
         let fence = Fence { event_time: 0, term: 0, sequence: 0 };
-        let _ = row::carry_over(&bytes, fence, (&layout, &view.features), &view.features);
-        let _ = schema::decode(&bytes);
+        drop(row::carry_over(&bytes, fence, (&layout, &view.features), &view.features));
+        drop(schema::decode(&bytes));
     }
 }
 

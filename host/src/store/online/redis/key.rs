@@ -50,7 +50,8 @@ pub(super) struct KeyWriter {
 
 impl KeyWriter {
     pub(super) fn new(version: KeyVersion, project: &str, keys: &[NamedType]) -> Self {
-        let mut order: Vec<(usize, &str)> = keys.iter().enumerate().map(|(at, (name, _))| (at, name.as_str())).collect();
+        let mut order: Vec<(usize, &str)> =
+            keys.iter().enumerate().map(|(at, (name, _))| (at, name.as_str())).collect();
         order.sort_by_key(|(_, name)| *name);
         let mut sorted: Vec<&str> = order.iter().map(|(_, name)| *name).collect();
         if sorted.is_empty() {
@@ -79,7 +80,9 @@ impl KeyWriter {
                 Cells::Boolean(array) => put(out, BOOL, &[u8::from(array.value(row))]),
                 Cells::Int32(array) => put(out, INT32, &array.value(row).to_le_bytes()),
                 Cells::Int64(array) => put(out, INT64, &array.value(row).to_le_bytes()),
-                Cells::Timestamp(array) => put(out, UNIX_TIMESTAMP, &super::value::seconds(array.value(row)).to_le_bytes()),
+                Cells::Timestamp(array) => {
+                    put(out, UNIX_TIMESTAMP, &super::value::seconds(array.value(row)).to_le_bytes())
+                }
                 Cells::Utf8(array) => put(out, STRING, array.value(row).as_bytes()),
                 Cells::Binary(array) => put(out, BYTES, array.value(row)),
                 // Refused when the store opens.

@@ -316,7 +316,8 @@ fn a_hash_of_nothing_but_deletions_expires() {
     let server = TestRedis::start(&[]);
     let views = [counts(), Arc::new(OnlineView { name: "other".into(), ..(*counts()).clone() })];
     let (mut writer, reader) = open(&server, &views);
-    let delete = |view: &Arc<OnlineView>, time| OnlineBatch { deleted: Some(vec![true].into()), ..one(view, 1, time, 0) };
+    let delete =
+        |view: &Arc<OnlineView>, time| OnlineBatch { deleted: Some(vec![true].into()), ..one(view, 1, time, 0) };
     writer.write(&one(&views[0], 1, 10, 1)).unwrap();
     writer.write(&one(&views[1], 1, 10, 1)).unwrap();
     writer.write(&delete(&views[0], 20)).unwrap();

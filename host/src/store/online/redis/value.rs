@@ -163,9 +163,7 @@ impl FeastValue {
             (ColumnType::Float32, Kind::Float(value)) => Some(Value::Float32(value)),
             (ColumnType::Float64, Kind::Double(value)) => Some(Value::Float64(value)),
             (ColumnType::Float64, Kind::Float(value)) => Some(Value::Float64(value.into())),
-            (ColumnType::Timestamp, Kind::UnixTimestamp(seconds)) => {
-                seconds.checked_mul(SECOND).map(Value::Timestamp)
-            }
+            (ColumnType::Timestamp, Kind::UnixTimestamp(seconds)) => seconds.checked_mul(SECOND).map(Value::Timestamp),
             (ColumnType::Utf8, Kind::String(value)) => Some(Value::Utf8(value)),
             (ColumnType::Binary, Kind::Bytes(value)) => Some(Value::Binary(value)),
             (ColumnType::List(item), held) => items(held, item).map(Value::List),

@@ -104,8 +104,7 @@ impl OnlineWriter for RedisWriter {
     fn write(&mut self, batch: &OnlineBatch) -> Result<(), StoreError> {
         let shared = self.shared.clone();
         let prepared = shared.view(&batch.view)?;
-        let typed = Typed::new(batch)
-            .map_err(|cause| shared.refused(format!("view {}: {cause}", batch.view.name)))?;
+        let typed = Typed::new(batch).map_err(|cause| shared.refused(format!("view {}: {cause}", batch.view.name)))?;
         let (_, term) = self.connected()?;
         self.sequence += 1;
         let rows: Vec<usize> = (0..batch.times.len()).collect();
