@@ -7,7 +7,7 @@
 //! source  sink  store  wasm         adapters; they never import each other
 //! simulate                          example streams, for trying and measuring
 //! engine                            pure computation: event time, windows, aggregates
-//! record, time, error               what all share
+//! record, time, error, suggest      what all share
 //! ```
 //! Imports point down only; `tests` holds them to it.
 
@@ -20,6 +20,7 @@ pub mod simulate;
 pub mod sink;
 pub mod source;
 pub mod store;
+pub mod suggest;
 pub mod time;
-// pub mod topology;
+pub mod topology;
 pub mod wasm;

@@ -11,6 +11,7 @@
 pub mod diagnostics;
 mod interpolate;
 mod parse;
+pub mod plan;
 pub mod project;
 mod section;
 mod tree;

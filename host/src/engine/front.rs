@@ -20,7 +20,7 @@ use super::keyed::KeyedBatch;
 use super::transform::TransformFactory;
 use super::udf::CallError;
 use super::window::spec::WindowSpec;
-use crate::record::{Columns, DeadLetter, DeadReason, timestamps};
+use crate::record::{Columns, DeadLetter, DeadReason};
 use crate::time::Micros;
 
 /// One transform of a view.
@@ -81,9 +81,9 @@ pub struct FrontPlan {
     pub view: u16,
     /// Which rows it takes; none for all.
     pub condition: Option<Expression>,
-    /// The source's columns that the steps after `condition` use, by index.
+    /// The columns that the steps after `condition` use, by their index among those of [`Ingested::batch`].
     pub projection: Vec<usize>,
-    /// Those columns, and the event timestamp as the last.
+    /// Those columns.
     pub schema: SchemaRef,
     /// The transforms, in order.
     pub transforms: Vec<TransformStep>,
@@ -171,9 +171,14 @@ impl Front {
         if let Some(lateness) = &plan.lateness {
             drop_late(*lateness, &mut flow, &mut errors)?;
         }
-        let inputs = evaluate(plan.keys.iter().chain(&plan.inputs).map(|input| &input.expression), &mut flow, &mut errors)?;
+        let inputs =
+            evaluate(plan.keys.iter().chain(&plan.inputs).map(|input| &input.expression), &mut flow, &mut errors)?;
         let kinds = plan.keys.iter().chain(&plan.inputs).map(|input| &input.kind);
-        let mut inputs = inputs.into_iter().zip(kinds).map(|(input, kind)| if input.data_type() == kind { Ok(input) } else { cast(&input, kind) }).collect::<Result<Vec<_>, _>>()?;
+        let mut inputs = inputs
+            .into_iter()
+            .zip(kinds)
+            .map(|(input, kind)| if input.data_type() == kind { Ok(input) } else { cast(&input, kind) })
+            .collect::<Result<Vec<_>, _>>()?;
         let keys = key_columns(&mut inputs, plan.keys.len());
         let batches = self.split(&plan, flow, keys, inputs, &rows.raw, &mut errors)?;
         dead.extend(errors.into_iter().map(|(event, reason, detail, udf)| DeadLetter {
@@ -200,7 +205,12 @@ impl Front {
             for (row, event) in (0_u32..).zip(&flow.events) {
                 if encoded.is_null(row as usize) {
                     let names: Vec<_> = plan.keys.iter().map(|key| key.expression.sql()).collect();
-                    errors.push((*event, DeadReason::NullKey, format!("a part of the key ({}) is null", names.join(", ")), None));
+                    errors.push((
+                        *event,
+                        DeadReason::NullKey,
+                        format!("a part of the key ({}) is null", names.join(", ")),
+                        None,
+                    ));
                 } else {
                     whole.push(row);
                 }
@@ -245,7 +255,9 @@ impl Front {
             let hashes = rows.iter().filter_map(|row| hashes.get(at(row))).copied().collect();
             let (times, offsets) = (picked(&flow.times), picked(&flow.offsets));
             let rows = UInt32Array::from(rows);
-            let taken = |columns: &[ArrayRef]| columns.iter().map(|column| take(column, &rows, None)).collect::<Result<Vec<_>, _>>();
+            let taken = |columns: &[ArrayRef]| {
+                columns.iter().map(|column| take(column, &rows, None)).collect::<Result<Vec<_>, _>>()
+            };
             batches.push(Some(KeyedBatch {
                 origin,
                 keys: key::encode(&taken(&keys)?, rows.len()).map_err(fault)?,
@@ -266,8 +278,7 @@ type Errors = Vec<(u32, DeadReason, String, Option<String>)>;
 
 /// Filters by the condition, and narrows to the columns that are used.
 fn start(plan: &FrontPlan, rows: &Ingested, errors: &mut Errors) -> Result<Flow, GuardError> {
-    let mut columns: Vec<ArrayRef> = plan.projection.iter().filter_map(|column| rows.batch.columns().get(*column)).cloned().collect();
-    columns.push(timestamps(&rows.times));
+    let columns = plan.projection.iter().filter_map(|column| rows.batch.columns().get(*column)).cloned().collect();
     let mut flow = Flow {
         batch: record_batch(plan.schema.clone(), columns, rows.times.len())?,
         times: rows.times.to_vec(),
@@ -289,7 +300,12 @@ fn start(plan: &FrontPlan, rows: &Ingested, errors: &mut Errors) -> Result<Flow,
     Ok(flow)
 }
 
-fn run_transform(step: &TransformStep, transform: &mut GuardedTransform, flow: &mut Flow, errors: &mut Errors) -> Result<(), GuardError> {
+fn run_transform(
+    step: &TransformStep,
+    transform: &mut GuardedTransform,
+    flow: &mut Flow,
+    errors: &mut Errors,
+) -> Result<(), GuardError> {
     let columns = evaluate(step.inputs.iter(), flow, errors)?;
     let input = Columns { rows: flow.times.len(), columns };
     let applied = transform.apply(&input)?;
@@ -367,7 +383,13 @@ fn drop_late(lateness: Lateness, flow: &mut Flow, errors: &mut Errors) -> Result
 }
 
 /// The columns after a step.
-fn next_batch(columns: &[StepColumn], schema: &SchemaRef, before: &RecordBatch, outputs: &[ArrayRef], rows: usize) -> Result<RecordBatch, GuardError> {
+fn next_batch(
+    columns: &[StepColumn],
+    schema: &SchemaRef,
+    before: &RecordBatch,
+    outputs: &[ArrayRef],
+    rows: usize,
+) -> Result<RecordBatch, GuardError> {
     let columns = columns.iter().filter_map(|column| match column {
         StepColumn::Carried(index) => before.columns().get(*index),
         StepColumn::Output(index) => outputs.get(*index),

@@ -5,23 +5,21 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::{FieldRef, Schema};
 use arrow::error::ArrowError;
 
-use super::decode::{EventTime, JsonDecoder};
+use super::decode::{EventTime, EventTimes, JsonDecoder};
 use super::watermark::PartitionWatermark;
-use crate::record::{DeadLetter, DeadReason, RawBatch};
+use crate::record::{DeadLetter, DeadReason, EVENT_TIMESTAMP, RawBatch, event_timestamp_field, timestamps};
 use crate::time::Micros;
-
-/// Event times beyond this are not dates that anything handles: about 100,000 years around 1970.
-const TIME_BOUND: Micros = 3_200_000_000_000_000_000;
 
 /// Rows with all that the views' stateless steps need.
 #[derive(Clone, Debug)]
 pub struct Ingested {
-    /// The source's columns.
+    /// The source's columns, less one that is named as the event timestamp, and the event timestamp as the last.
     pub batch: RecordBatch,
     /// The event time of each row.
     pub times: ScalarBuffer<Micros>,
@@ -62,16 +60,14 @@ impl Ingest {
         for (event, detail) in decoded.errors {
             dead.push(dead_letter(&raw, event, DeadReason::Decode, detail));
         }
-        let (times, missing) = self.event_time.times(&decoded.batch);
-        let mut missing = missing.into_iter().peekable();
+        let EventTimes { times, errors } = self.event_time.times(&decoded.batch);
+        let mut errors = errors.into_iter().peekable();
         let mut kept = Vec::with_capacity(times.len());
         let mut before = Vec::with_capacity(times.len());
         for ((row, event), &time) in (0_u32..).zip(&decoded.events).zip(times.iter()) {
             let arrival = raw.arrivals.get(*event as usize).copied().unwrap_or(Micros::MAX);
-            let fault = if missing.next_if_eq(&row).is_some() {
-                Some((DeadReason::EventTime, "the event time is missing".to_owned()))
-            } else if !(-TIME_BOUND..=TIME_BOUND).contains(&time) {
-                Some((DeadReason::EventTime, format!("the event time {time} µs is out of range")))
+            let fault = if let Some((_, detail)) = errors.next_if(|(at, _)| *at == row) {
+                Some((DeadReason::EventTime, detail))
             } else if self.max_ahead.is_some_and(|ahead| time.saturating_sub(arrival) > ahead) {
                 let ahead = time.saturating_sub(arrival) / crate::time::SECOND;
                 Some((DeadReason::Future, format!("the event time is {ahead} s ahead of the arrival")))
@@ -84,17 +80,29 @@ impl Ingest {
                 Some((reason, detail)) => dead.push(dead_letter(&raw, *event, reason, detail)),
             }
         }
-        let (batch, times, events) = if before.len() == kept.len() {
+        let (batch, times, events): (_, ScalarBuffer<Micros>, Vec<u32>) = if before.len() == kept.len() {
             (decoded.batch, times, decoded.events)
         } else {
             let chosen = |row: &usize| kept.get(*row).copied().unwrap_or(false);
             let times = times.iter().enumerate().filter(|(row, _)| chosen(row)).map(|(_, time)| *time).collect();
-            let events = decoded.events.into_iter().enumerate().filter(|(row, _)| chosen(row)).map(|(_, e)| e).collect();
+            let events =
+                decoded.events.into_iter().enumerate().filter(|(row, _)| chosen(row)).map(|(_, e)| e).collect();
             (filter_record_batch(&decoded.batch, &BooleanArray::from(kept.clone()))?, times, events)
         };
+        let batch = with_event_timestamp(&batch, &times)?;
         let offsets = events.iter().map(|event| raw.offsets.get(*event as usize).copied().unwrap_or(-1)).collect();
         Ok(Ingested { batch, times, offsets, before, events, raw: Arc::new(raw) })
     }
+}
+
+fn with_event_timestamp(batch: &RecordBatch, times: &ScalarBuffer<Micros>) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let own = schema.fields().iter().zip(batch.columns()).filter(|(field, _)| field.name() != EVENT_TIMESTAMP);
+    let (mut fields, mut columns): (Vec<FieldRef>, Vec<ArrayRef>) =
+        own.map(|(field, column)| (field.clone(), column.clone())).unzip();
+    fields.push(event_timestamp_field());
+    columns.push(timestamps(times));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 /// The dead letter of one event.

@@ -44,7 +44,8 @@ impl LatestPlan {
         }
         let mut chosen: Vec<u32> = newest.into_values().map(|(row, _)| row).collect();
         chosen.sort_unstable();
-        let online = if chosen.len() == batch.len() { OnlineRows::All } else { OnlineRows::Some(UInt32Array::from(chosen)) };
+        let online =
+            if chosen.len() == batch.len() { OnlineRows::All } else { OnlineRows::Some(UInt32Array::from(chosen)) };
         Ok(Emission { kind: EmissionKind::Close, batch: rows, online, deleted: None })
     }
 }

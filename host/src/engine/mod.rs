@@ -1,8 +1,12 @@
 //! The computation, pure: decoding, event time, windows, aggregates. No thread, no socket, no disk, no clock.
 
 pub mod aggregate;
+pub mod decode;
 pub mod emission;
+pub mod expression;
+pub mod front;
 pub mod guard;
+pub mod ingest;
 pub mod key;
 pub mod keyed;
 pub mod latest;

@@ -31,8 +31,10 @@ pub(super) async fn get_online_features(
     let rows = keys::row_count(&request.entities, app.limits.rows)?;
     let columns = plan.columns.len() + request.entities.0.len();
     if rows.saturating_mul(columns) > app.limits.cells {
-        let message = format!("{rows} rows of {columns} columns are more than the {} values of one request: send several",
-            app.limits.cells);
+        let message = format!(
+            "{rows} rows of {columns} columns are more than the {} values of one request: send several",
+            app.limits.cells
+        );
         return Err(Failure::too_large(message, "entities"));
     }
     let keys = plan.reads.iter().map(|read| keys::view_keys(&request.entities, &read.view, rows));
@@ -81,7 +83,8 @@ async fn read(app: &App, one: &ViewRead, keys: &ViewKeys, rows: usize) -> Result
     };
     let whole = found.iter().flatten().all(|row| row.values.len() == one.features.len());
     if found.len() != keys.keys.len() || !whole {
-        let cause = format!("the store gave {} rows for {} keys, or rows of another width", found.len(), keys.keys.len());
+        let cause =
+            format!("the store gave {} rows for {} keys, or rows of another width", found.len(), keys.keys.len());
         return Err(Failure::internal(&cause, format!("view {}", view.name)));
     }
     Ok(ViewRows::new(rows, keys, found, view.ttl, app.freshness.moment(view)))

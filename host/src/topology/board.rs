@@ -3,7 +3,7 @@
 //! Plain atomics that the workers write and others read; nothing waits for anything here.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, Progress, combine};
 use crate::time::Micros;
@@ -17,7 +17,9 @@ pub struct Board {
     workers: usize,
     sources: Vec<AtomicI64>,
     views: Vec<AtomicI64>,
+    announced: Vec<AtomicBool>,
     last_event: AtomicI64,
+    events: AtomicU64,
     stopped: Vec<OnceLock<String>>,
 }
 
@@ -25,7 +27,27 @@ impl Board {
     /// A board for so many sources and views, all of whose parts have yet to begin.
     pub fn new(sources: usize, views: usize, workers: usize) -> Self {
         let cells = |count: usize| (0..count * workers).map(|_| AtomicI64::new(BEFORE_ALL)).collect();
-        Self { workers, sources: cells(sources), views: cells(views), last_event: AtomicI64::new(BEFORE_ALL), stopped: vec![OnceLock::new(); views] }
+        Self {
+            workers,
+            sources: cells(sources),
+            views: cells(views),
+            announced: (0..sources).map(|_| AtomicBool::new(false)).collect(),
+            last_event: AtomicI64::new(BEFORE_ALL),
+            events: AtomicU64::new(0),
+            stopped: vec![OnceLock::new(); views],
+        }
+    }
+
+    /// A source has told of its partitions: it has been reached.
+    pub(super) fn announce(&self, source: usize) {
+        if let Some(announced) = self.announced.get(source) {
+            announced.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a source has been reached.
+    pub fn announced(&self, source: usize) -> bool {
+        self.announced.get(source).is_some_and(|announced| announced.load(Ordering::Relaxed))
     }
 
     /// A view cannot go on: its rows are passed over from now on. The first reason stays; true if this is it.
@@ -78,9 +100,15 @@ impl Board {
         cells.map(|cell| cell.load(Ordering::Relaxed)).min().filter(|time| *time > BEFORE_ALL)
     }
 
-    /// Events came in at `now`.
-    pub(super) fn events_at(&self, now: Micros) {
+    /// So many events came in at `now`.
+    pub(super) fn events_at(&self, events: u64, now: Micros) {
+        self.events.fetch_add(events, Ordering::Relaxed);
         self.last_event.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// How many events have come in.
+    pub fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
     }
 
     /// When events last came in.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not, take, take_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
 use crossbeam_channel::Receiver;
@@ -23,7 +23,7 @@ use crate::error::Blame;
 use crate::record::{DeadLetter, Origin};
 use crate::sink::json_lines::JsonLinesSink;
 use crate::store::StoreError;
-use crate::store::dead_letter::{DeadLetters, NewDeadLetter};
+use crate::store::dead_letter::{DeadLetterWriter, NamedLetter};
 use crate::store::log::{ChunkHeader, ChunkKind, LogWriter, Position};
 use crate::store::online::{OnlineBatch, OnlineWriter};
 use crate::time::Clock;
@@ -38,7 +38,7 @@ pub struct Outlets {
     /// The offline log; none where no view is offline.
     pub log: Option<LogWriter>,
     /// Rows in error.
-    pub dead_letters: DeadLetters,
+    pub dead_letters: DeadLetterWriter,
     /// The files of each view, by its index.
     pub files: Vec<Vec<JsonLinesSink>>,
 }
@@ -52,6 +52,10 @@ pub struct Summary {
     pub dead: BTreeMap<&'static str, u64>,
     /// Epochs that ended.
     pub epochs: u64,
+    /// Events read.
+    pub events: u64,
+    /// Views that could not go on, and why.
+    pub stopped: Vec<String>,
 }
 
 #[derive(Default)]
@@ -109,6 +113,12 @@ impl Keeper {
             }
         }
         self.flush()?;
+        self.summary.events = self.board.events();
+        for (index, view) in self.plan.views.iter().enumerate() {
+            self.summary
+                .stopped
+                .extend(self.board.stopped(index).map(|reason| format!("view {}: {reason}", view.name)));
+        }
         Ok(self.summary)
     }
 
@@ -120,7 +130,8 @@ impl Keeper {
             EmissionKind::Close => "close",
             EmissionKind::Update => "update",
         };
-        metrics::counter!("millrace_rows_total", "view" => view.name.clone(), "kind" => kind).increment(emission.batch.num_rows() as u64);
+        metrics::counter!("millrace_rows_total", "view" => view.name.clone(), "kind" => kind)
+            .increment(emission.batch.num_rows() as u64);
         if emission.kind == EmissionKind::Close {
             if let Some(rows) = self.summary.rows.get_mut(index) {
                 *rows += emission.batch.num_rows() as u64;
@@ -147,7 +158,8 @@ impl Keeper {
 
     fn log(&mut self, view: &ViewPlan, emission: &Emission, positions: &[(Origin, i64)]) -> Result<(), TopologyError> {
         let Some(log) = &mut self.outlets.log else { return Ok(()) };
-        let source = |origin: &Origin| self.plan.sources.get(usize::from(origin.source)).map(|source| source.name.clone());
+        let source =
+            |origin: &Origin| self.plan.sources.get(usize::from(origin.source)).map(|source| source.name.clone());
         let positions = positions.iter().filter_map(|(origin, next)| {
             Some(Position { source: source(origin)?, partition: origin.partition, next_offset: *next })
         });
@@ -182,7 +194,10 @@ impl Keeper {
             OnlineRows::All => (emission.batch.clone(), emission.deleted.clone()),
             OnlineRows::Some(rows) => {
                 let deleted = emission.deleted.as_ref().map(|deleted| take(deleted, rows, None)).transpose()?;
-                (take_record_batch(&emission.batch, rows)?, deleted.map(|deleted: ArrayRef| deleted.as_boolean().clone()))
+                (
+                    take_record_batch(&emission.batch, rows)?,
+                    deleted.map(|deleted: ArrayRef| deleted.as_boolean().clone()),
+                )
             }
         };
         let batch = online_batch(view, online.clone(), &rows, deleted);
@@ -191,21 +206,29 @@ impl Keeper {
 
     fn dead(&mut self, letters: Vec<DeadLetter>) -> Result<(), TopologyError> {
         let plan = self.plan.clone();
-        let letters: Vec<NewDeadLetter<'_>> = letters
+        let letters: Vec<NamedLetter<'_>> = letters
             .iter()
             .map(|letter| {
                 *self.summary.dead.entry(letter.reason.name()).or_default() += 1;
                 let view = letter.view.and_then(|view| plan.views.get(usize::from(view)));
                 let source = plan.sources.get(usize::from(letter.origin.source));
-                NewDeadLetter { letter, source: source.map_or("", |source| &source.name), view: view.map(|view| view.name.as_str()) }
+                NamedLetter {
+                    letter,
+                    source: source.map_or("", |source| &source.name),
+                    view: view.map(|view| view.name.as_str()),
+                }
             })
             .collect();
-        retrying(&self.stop, || self.outlets.dead_letters.append(&letters))
+        let now = self.clock.now();
+        let dropped = retrying(&self.stop, || self.outlets.dead_letters.append(now, &letters))?;
+        metrics::counter!("millrace_dead_letters_dropped_total").increment(dropped);
+        Ok(())
     }
 
     fn end_if_whole(&mut self, number: u64) -> Result<(), TopologyError> {
         let whole = |epoch: &Epoch| epoch.workers == self.workers && epoch.shards == self.workers;
-        let Some(epoch) = self.epochs.get(&number).is_some_and(whole).then(|| self.epochs.remove(&number)).flatten() else {
+        let Some(epoch) = self.epochs.get(&number).is_some_and(whole).then(|| self.epochs.remove(&number)).flatten()
+        else {
             return Ok(());
         };
         self.flush()?;

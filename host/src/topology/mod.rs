@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::config::plan::Plan;
 use crate::engine::udf::CallError;
+use crate::engine::watermark::AFTER_ALL;
 use crate::error::{Blame, Fault};
 use crate::source::SourceError;
 use crate::source::intake::lanes;
@@ -43,6 +44,9 @@ use worker::{Channels, Worker};
 /// How many messages wait between two workers, and how many outputs for the keeper.
 const INBOX: usize = 16;
 const OUTPUTS: usize = 64;
+
+/// The stack of a thread: guests may use a quarter of it.
+const STACK: usize = 8 << 20;
 
 /// Why a topology ended before its input did.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -154,6 +158,7 @@ pub struct Running {
     entrances: Entrances,
     views: Vec<String>,
     source_names: Vec<String>,
+    waiting: watch::Sender<Vec<String>>,
 }
 
 /// Brings a topology up; must be called within a tokio runtime, which runs its sources.
@@ -206,11 +211,15 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         entrances,
         views: plan.views.iter().map(|view| view.name.clone()).collect(),
         source_names: plan.sources.iter().map(|source| source.name.clone()).collect(),
+        waiting: watch::channel(vec!["the sources".to_owned()]).0,
     })
 }
 
-fn spawn<T: Send + 'static>(name: &str, run: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, TopologyError> {
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, TopologyError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(run);
     thread.map_err(|error| TopologyError::Thread(format!("thread {name} could not be started: {error}")))
 }
 
@@ -225,6 +234,11 @@ impl Running {
         &self.entrances
     }
 
+    /// What is waited for before this is ready, in words; nothing once every source has been reached.
+    pub fn waiting_for(&self) -> watch::Receiver<Vec<String>> {
+        self.waiting.subscribe()
+    }
+
     /// Runs epoch after epoch until the input has ended, `stop` becomes true, or the run is idle; then finishes what was
     /// read and makes it safe.
     ///
@@ -237,6 +251,7 @@ impl Running {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut looks = tokio::time::interval(Duration::from_millis(100));
         let mut failed = None;
+        let mut told_ended = false;
         loop {
             tokio::select! {
                 ended = self.sources.join_next() => match ended {
@@ -259,6 +274,11 @@ impl Running {
                     self.report();
                     if self.threads.iter().any(JoinHandle::is_finished) || self.keeper.is_finished() { break }
                     let quiet = self.clock.now().saturating_sub(self.board.last_event().max(started));
+                    // A bounded source may wait to hear that all it read is safe.
+                    let ended = (0..self.source_names.len()).all(|source| self.board.source_watermark(source) == Some(AFTER_ALL));
+                    if ended && !std::mem::replace(&mut told_ended, ended) {
+                        ticks.reset_immediately();
+                    }
                     if self.until_idle.is_some_and(|idle| quiet >= micros(idle)) { break }
                 }
             }
@@ -273,8 +293,9 @@ impl Running {
         let Self { controls, threads, keeper, stop, .. } = self;
         let finished = tokio::task::spawn_blocking(move || {
             for control in &controls {
-                // A worker that is gone says why below.
-                drop(control.send(Control::Finish(epoch)));
+                if control.send(Control::Finish(epoch)).is_err() {
+                    tracing::debug!("a worker is gone already; it says why when it is joined");
+                }
             }
             let mut stop = Some(stop);
             let mut result = Ok(());
@@ -299,8 +320,18 @@ impl Running {
         }
     }
 
-    /// Shows how far views and sources have come.
+    /// Shows how far views and sources have come, and what is waited for.
     fn report(&self) {
+        let away = self.source_names.iter().enumerate().filter(|(index, _)| !self.board.announced(*index));
+        let mut waiting: Vec<String> = away.map(|(_, name)| format!("source {name} has not been reached")).collect();
+        for (index, name) in self.views.iter().enumerate() {
+            waiting.extend(self.board.stopped(index).map(|reason| format!("view {name} has stopped: {reason}")));
+        }
+        self.waiting.send_if_modified(|known| {
+            let changed = *known != waiting;
+            *known = waiting;
+            changed
+        });
         for (index, name) in self.views.iter().enumerate() {
             if let Some(time) = self.board.view_watermark(index) {
                 metrics::gauge!("millrace_view_watermark_seconds", "view" => name.clone()).set(seconds(time));

@@ -62,7 +62,11 @@ struct Source {
 
 impl Source {
     fn progress(&self) -> Progress {
-        if self.announced { combine(self.partitions.values().map(Partition::progress)) } else { Progress::Active(BEFORE_ALL) }
+        if self.announced {
+            combine(self.partitions.values().map(Partition::progress))
+        } else {
+            Progress::Active(BEFORE_ALL)
+        }
     }
 }
 
@@ -134,7 +138,9 @@ impl Reading {
     pub(super) fn positions(&self) -> Vec<(Origin, i64)> {
         let of = |(index, source): (usize, &Source)| {
             let source_index = u16::try_from(index).unwrap_or(u16::MAX);
-            let at = |(partition, state): (&u32, &Partition)| (Origin { source: source_index, partition: *partition }, state.next_offset);
+            let at = |(partition, state): (&u32, &Partition)| {
+                (Origin { source: source_index, partition: *partition }, state.next_offset)
+            };
             source.partitions.iter().map(at).collect::<Vec<_>>()
         };
         self.sources.iter().enumerate().flat_map(of).collect()
@@ -144,6 +150,7 @@ impl Reading {
         let (worker, workers) = (self.worker, self.workers);
         let Some(source) = self.sources.get_mut(usize::from(index)) else { return };
         source.announced = true;
+        self.board.announce(usize::from(index));
         for partition in (0..count).filter(|p| owner(Origin { source: index, partition: *p }, workers) == worker) {
             let delay = source.delay;
             source.partitions.entry(partition).or_insert_with(|| Partition {
@@ -165,11 +172,13 @@ impl Reading {
         let combined = self.board.source_watermark(usize::from(origin.source));
         let Some(source) = self.sources.get_mut(usize::from(origin.source)) else { return Ok(()) };
         let Some(partition) = source.partitions.get_mut(&origin.partition) else { return Ok(()) };
-        self.board.events_at(now);
+        self.board.events_at(raw.len() as u64, now);
         source.events.increment(raw.len() as u64);
         partition.last_rows = now;
         partition.next_offset = raw.offsets.last().map_or(partition.next_offset, |last| last.saturating_add(1));
-        if std::mem::take(&mut partition.idle) && let Some(combined) = combined {
+        if std::mem::take(&mut partition.idle)
+            && let Some(combined) = combined
+        {
             partition.watermark.wake(combined);
         }
         let first_dead = given.dead.len();

@@ -15,7 +15,7 @@ use crate::engine::guard::GuardError;
 use crate::engine::ingest::dead_letter;
 use crate::engine::keyed::KeyedBatch;
 use crate::engine::latest::LatestPlan;
-use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, CombinedWatermark, Progress};
+use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, CombinedWatermark};
 use crate::engine::window::operator::{Refused, WindowOperator};
 use crate::engine::window::plan::WindowPlan;
 use crate::record::{DeadLetter, Origin};
@@ -32,7 +32,6 @@ struct Shard {
     combined: CombinedWatermark,
     newest: Micros,
     positions: BTreeMap<Origin, i64>,
-    ended: bool,
 }
 
 /// The shards of one worker.
@@ -50,11 +49,13 @@ impl Shards {
     pub(super) fn new(plan: &Plan, worker: usize, senders: usize, board: Arc<Board>) -> Result<Self, TopologyError> {
         let open = |view: &ViewPlan| {
             let operator = match &view.shard {
-                ShardPlan::Windowed(plan) => Operator::Windowed(plan.clone(), Box::new(WindowOperator::new(plan.clone())?)),
+                ShardPlan::Windowed(plan) => {
+                    Operator::Windowed(plan.clone(), Box::new(WindowOperator::new(plan.clone())?))
+                }
                 ShardPlan::Latest(plan) => Operator::Latest(plan.clone()),
             };
             let combined = CombinedWatermark::new(senders);
-            Ok(Shard { name: view.name.clone(), operator, combined, newest: BEFORE_ALL, positions: BTreeMap::new(), ended: false })
+            Ok(Shard { name: view.name.clone(), operator, combined, newest: BEFORE_ALL, positions: BTreeMap::new() })
         };
         let views = plan.views.iter().map(open).collect::<Result<_, TopologyError>>()?;
         Ok(Self { worker, views, barriers: BTreeMap::new(), senders, board })
@@ -75,7 +76,8 @@ impl Shards {
                 };
                 shard.give(view, emissions, outputs);
                 if !refused.is_empty() {
-                    let letters: Vec<_> = refused.into_iter().map(|refused| shard.dead_letter(view, &batch, refused)).collect();
+                    let letters: Vec<_> =
+                        refused.into_iter().map(|refused| shard.dead_letter(view, &batch, refused)).collect();
                     dead::count(&letters);
                     outputs.push(Output::Dead(letters));
                 }
@@ -84,7 +86,6 @@ impl Shards {
                 let Some(shard) = self.views.get_mut(usize::from(view)) else { return };
                 shard.newest = shard.newest.max(newest);
                 let moved = shard.combined.update(sender, progress);
-                shard.ended = shard.combined.progress() == Progress::Ended;
                 let Some(watermark) = moved else { return };
                 if self.board.stopped(usize::from(view)).is_some() {
                     return;
@@ -107,11 +108,6 @@ impl Shards {
                 }
             }
         }
-    }
-
-    /// Whether every input of every view has ended and fired.
-    pub(super) fn ended(&self) -> bool {
-        self.views.iter().all(|view| view.ended)
     }
 }
 

@@ -60,7 +60,8 @@ fn spawn_one(
         }
         SourceKind::WebSocketConnect { url, headers, send } => {
             let headers = headers.iter().map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
-            let options = websocket::Options { headers, send: send.clone(), ..websocket::Options::new(url.value.clone()) };
+            let options =
+                websocket::Options { headers, send: send.clone(), ..websocket::Options::new(url.value.clone()) };
             tasks.spawn(websocket::run(options, context));
         }
         SourceKind::WebSocketListen { path } => {
@@ -77,7 +78,7 @@ fn spawn_one(
             let start = match start {
                 KafkaStart::Earliest => kafka::Start::Earliest,
                 KafkaStart::Latest => kafka::Start::Latest,
-                KafkaStart::At(time) => kafka::Start::At(*time),
+                KafkaStart::At(time) => kafka::Start::Time(*time),
             };
             let properties = properties.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect();
             let options = kafka::Options {

@@ -19,7 +19,7 @@ use super::reading::{Given, Reading};
 use super::shards::Shards;
 use super::{Stop, TopologyError};
 use crate::source::intake::IntakeReceiver;
-use crate::time::Clock;
+use crate::time::{Clock, Micros, micros};
 
 /// How often a worker that has nothing to do looks for idle partitions.
 const TICK: Duration = Duration::from_millis(100);
@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pending: Vec<VecDeque<Message>>,
     /// Outputs that the keeper had no room for.
     outputs: VecDeque<Output>,
+    /// When idle partitions were last looked for.
+    looked: Micros,
     /// The last epoch, once nothing more will be read.
     finish: Option<u64>,
     /// Whether the last barrier has been sent.
@@ -61,7 +63,18 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(reading: Reading, shards: Shards, channels: Channels, clock: Arc<dyn Clock>) -> Self {
         let pending = channels.outboxes.iter().map(|_| VecDeque::new()).collect();
-        Self { reading, shards, channels, clock, pending, outputs: VecDeque::new(), finish: None, finished_reading: false, finished: false }
+        Self {
+            reading,
+            shards,
+            channels,
+            clock,
+            pending,
+            outputs: VecDeque::new(),
+            looked: 0,
+            finish: None,
+            finished_reading: false,
+            finished: false,
+        }
     }
 
     /// Runs until the input has ended or the topology stops.
@@ -87,7 +100,9 @@ impl Worker {
         }
         let mut worked = false;
         for sender in 0..self.channels.inboxes.len() {
-            let Some(message) = self.channels.inboxes.get(sender).and_then(|inbox| inbox.try_recv().ok()) else { continue };
+            let Some(message) = self.channels.inboxes.get(sender).and_then(|inbox| inbox.try_recv().ok()) else {
+                continue;
+            };
             worked = true;
             let last = self.finish.is_some_and(|epoch| matches!(message, Message::Barrier(at) if at == epoch));
             let mut outputs = Vec::new();
@@ -112,7 +127,9 @@ impl Worker {
         if let Ok(intake) = self.channels.intake.channel().try_recv() {
             let intake = self.channels.intake.take(intake);
             let mut given = Given::default();
-            self.reading.take(intake, self.clock.now(), &mut given)?;
+            let now = self.clock.now();
+            self.reading.take(intake, now, &mut given)?;
+            self.look(now, &mut given);
             self.hold(given);
             return Ok(true);
         }
@@ -122,6 +139,14 @@ impl Worker {
             return Ok(true);
         }
         Ok(worked)
+    }
+
+    /// Looks for idle partitions, now and then.
+    fn look(&mut self, now: Micros, given: &mut Given) {
+        if now.saturating_sub(self.looked) >= micros(TICK) / 2 {
+            self.looked = now;
+            self.reading.tick(now, given);
+        }
     }
 
     /// Nothing is held: reading more may give more.
@@ -184,7 +209,7 @@ impl Worker {
             Err(_) => {
                 if self.may_read() {
                     let mut given = Given::default();
-                    self.reading.tick(self.clock.now(), &mut given);
+                    self.look(self.clock.now(), &mut given);
                     self.hold(given);
                 }
                 true

@@ -35,13 +35,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            time: Duration::from_secs(1),
-            memory: 64 << 20,
-            rows: 8 * MAX_ROWS,
-            bytes: 64 << 20,
-            state: 4 << 10,
-        }
+        Self { time: Duration::from_secs(1), memory: 64 << 20, rows: 8 * MAX_ROWS, bytes: 64 << 20, state: 4 << 10 }
     }
 }
 

@@ -71,7 +71,10 @@ fn load(udf: &Udf, engine: &Engine) -> Result<Component, String> {
     let failed = |error: std::io::Error| format!("component {}: {error}", path.display());
     let length = fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            format!("component {} is not there; build it, or correct the path, which starts at the project file's folder", path.display())
+            format!(
+                "component {} is not there; build it, or correct the path, which starts at the project file's folder",
+                path.display()
+            )
         }
         _ => failed(error),
     })?;

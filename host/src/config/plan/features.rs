@@ -39,7 +39,10 @@ impl Features {
         let mut whole = true;
         for feature in &view.features {
             let FeatureKind::Aggregate(used) = &feature.kind else {
-                steps.errors.error(feature.name.span, "a feature from features (`expr`) is not supported yet in a windowed view");
+                steps.errors.error(
+                    feature.name.span,
+                    "a feature from features (`expr`) is not supported yet in a windowed view",
+                );
                 whole = false;
                 continue;
             };
@@ -59,7 +62,8 @@ impl Features {
                 continue;
             };
             let input = steps.expression(sql).and_then(|expression| {
-                let kind = feature.cast.as_ref().map_or_else(|| expression.data_type().clone(), |cast| cast.value.arrow());
+                let kind =
+                    feature.cast.as_ref().map_or_else(|| expression.data_type().clone(), |cast| cast.value.arrow());
                 steps.cast(expression, &kind, feature.cast.as_ref().map_or(sql.span, |cast| cast.span))
             });
             let Some(input) = input else {
@@ -87,14 +91,20 @@ impl Features {
                 vec![(found, feature.name.value.clone())]
             }
             (None, [_]) => vec![(0, feature.name.value.clone())],
-            (None, several) => several.iter().enumerate().map(|(at, field)| (at, format!("{}_{}", feature.name.value, field.name()))).collect(),
+            (None, several) => several
+                .iter()
+                .enumerate()
+                .map(|(at, field)| (at, format!("{}_{}", feature.name.value, field.name())))
+                .collect(),
         };
         for (output, name) in chosen {
             let natural = outputs.get(output)?.data_type();
             let kind = feature.cast.as_ref().map_or_else(|| natural.clone(), |cast| cast.value.arrow());
             if !can_cast_types(natural, &kind) {
                 let span = feature.cast.as_ref().map_or(feature.name.span, |cast| cast.span);
-                steps.errors.error(span, format!("the feature is {} and cannot be made {}", display(natural), display(&kind)));
+                steps
+                    .errors
+                    .error(span, format!("the feature is {} and cannot be made {}", display(natural), display(&kind)));
                 return None;
             }
             if !feature.hidden {
@@ -172,7 +182,9 @@ fn offered(used: &AggregateUse, steps: &mut Steps<'_>) -> Option<Vec<(String, Ex
         Of::Columns(columns) => {
             let compiled: Vec<_> = columns
                 .iter()
-                .map(|column| Some((column.name.value.clone(), steps.expression(&column.expression)?, column.expression.span)))
+                .map(|column| {
+                    Some((column.name.value.clone(), steps.expression(&column.expression)?, column.expression.span))
+                })
                 .collect();
             compiled.into_iter().collect()
         }
@@ -196,7 +208,8 @@ fn identity(used: &AggregateUse) -> String {
         Of::Rows => String::new(),
         Of::Expression(sql) => sql.value.clone(),
         Of::Columns(columns) => {
-            let named: Vec<_> = columns.iter().map(|column| format!("{:?}={:?}", column.name.value, column.expression.value)).collect();
+            let named: Vec<_> =
+                columns.iter().map(|column| format!("{:?}={:?}", column.name.value, column.expression.value)).collect();
             named.join(",")
         }
     };
@@ -204,4 +217,3 @@ fn identity(used: &AggregateUse) -> String {
     let options = serde_json::Value::Object(used.options.value.clone());
     format!("{:?} of {of:?} where {filter:?} with {options}", used.aggregate.value)
 }
-

@@ -9,16 +9,16 @@ mod view;
 
 use std::sync::Arc;
 
-use super::diagnostics::{Diagnostics, SourceText};
+use super::diagnostics::{Diagnostics, SourceText, Span};
 use super::project;
-use components::Components;
-use view::ViewPlanner;
-use crate::engine::decode::{DecodeField, EventTime};
+use crate::engine::decode::{DecodeField, EventTime, JsonDecoder, TimeFormat};
 use crate::engine::front::FrontPlan;
 use crate::engine::latest::LatestPlan;
 use crate::engine::window::plan::WindowPlan;
 use crate::store::online::OnlineView;
-use crate::time::Micros;
+use crate::time::{Micros, micros};
+use components::Components;
+use view::ViewPlanner;
 
 /// A project, ready to run.
 pub struct Plan {
@@ -90,8 +90,11 @@ pub struct ViewPlan {
 pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm::Engine) -> Result<Plan, Diagnostics> {
     let mut errors = Diagnostics::new(text.clone());
     let components = Components::load(project, engine, &mut errors);
-    let read = |source: &&project::Source| project.views.iter().any(|view| view.from.iter().any(|from| from.value == source.name.value));
-    let sources = project.sources.iter().filter(read).map(|source| source_plan(source, &mut errors)).collect::<Vec<_>>();
+    let read = |source: &&project::Source| {
+        project.views.iter().any(|view| view.from.iter().any(|from| from.value == source.name.value))
+    };
+    let sources =
+        project.sources.iter().filter(read).map(|source| source_plan(source, &mut errors)).collect::<Vec<_>>();
     let mut sources: Vec<SourcePlan> = sources.into_iter().flatten().collect();
     let mut views = Vec::new();
     for (index, view) in (0..).zip(&project.views) {
@@ -102,14 +105,22 @@ pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm:
 }
 
 fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<SourcePlan> {
-    let fields: Vec<DecodeField> = source.schema.iter().map(decode_field).collect();
-    let event_time = match EventTime::new(&source.event_time.column, time_format(&source.event_time.format), &fields) {
-        Ok(event_time) => event_time,
-        Err(message) => {
-            errors.error(source.event_time.column.span, message);
-            return None;
+    let mut fields = Vec::new();
+    for field in &source.schema {
+        let time = field.time_format.as_ref().map(|format| time_format(format, field.name.span, errors));
+        fields.push(DecodeField {
+            name: field.name.value.clone(),
+            kind: field.kind.value.clone(),
+            time: time.flatten(),
+        });
+        if let Some(path) = &field.path {
+            errors.error(path.span, "a path into nested JSON is not supported yet");
         }
-    };
+    }
+    let schema = JsonDecoder::new(fields.clone()).schema().clone();
+    let format = time_format(&source.event_time.format, source.event_time.format.span, errors)?;
+    let event_time = EventTime::new(&source.event_time.column, Some(&format), &schema);
+    let event_time = event_time.map_err(|message| errors.error(source.event_time.column.span, message)).ok()?;
     Some(SourcePlan {
         name: source.name.value.clone(),
         kind: source.kind.clone(),
@@ -120,4 +131,17 @@ fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<Sou
         max_ahead: source.max_ahead.map(micros),
         fronts: Vec::new(),
     })
+}
+
+fn time_format(format: &project::TimeFormat, place: Span, errors: &mut Diagnostics) -> Option<TimeFormat> {
+    let read = match format {
+        project::TimeFormat::EpochSeconds => Ok(TimeFormat::EpochSeconds),
+        project::TimeFormat::EpochMillis => Ok(TimeFormat::EpochMillis),
+        project::TimeFormat::EpochMicros => Ok(TimeFormat::EpochMicros),
+        project::TimeFormat::Iso { zone } => TimeFormat::iso().with_zone(zone),
+        project::TimeFormat::Strptime { pattern, zone } => {
+            TimeFormat::parse_config(pattern).and_then(|format| format.with_zone(zone))
+        }
+    };
+    read.map_err(|message| errors.error(place, message)).ok()
 }

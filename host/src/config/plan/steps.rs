@@ -39,7 +39,9 @@ impl Steps<'_> {
             Err(error) => {
                 let span = match error.span {
                     // Behind the opening quote; where the text has escapes the place is only near.
-                    Some(within) => Span { start: sql.span.start + 1 + within.start, end: sql.span.start + 1 + within.end },
+                    Some(within) => {
+                        Span { start: sql.span.start + 1 + within.start, end: sql.span.start + 1 + within.end }
+                    }
                     None => sql.span,
                 };
                 self.errors.error(span, error.message);
@@ -78,7 +80,8 @@ impl Steps<'_> {
                 columns.unzip()
             }
         };
-        let fields: Vec<FieldRef> = names.iter().zip(&offered).map(|(name, expression)| field(name, expression)).collect();
+        let fields: Vec<FieldRef> =
+            names.iter().zip(&offered).map(|(name, expression)| field(name, expression)).collect();
         let factory = self.components.transform(&used.udf, &fields, &used.options, self.errors)?;
         let signature = factory.signature();
         let mut inputs = Vec::new();
@@ -88,7 +91,8 @@ impl Steps<'_> {
             inputs.push(expression.clone());
         }
         let outputs = self.outputs(used, &signature.output)?;
-        let (columns, schema) = self.replace(outputs.into_iter().map(|(index, field)| (StepColumn::Output(index), field)));
+        let (columns, schema) =
+            self.replace(outputs.into_iter().map(|(index, field)| (StepColumn::Output(index), field)));
         self.schema = schema.clone();
         Some(TransformStep { factory, inputs, columns, schema })
     }
@@ -100,9 +104,14 @@ impl Steps<'_> {
             Some(names) => {
                 let mut picked = Vec::new();
                 for (theirs, ours) in names {
-                    let Some((index, found)) = given.iter().enumerate().find(|(_, field)| *field.name() == theirs.value) else {
+                    let Some((index, found)) =
+                        given.iter().enumerate().find(|(_, field)| *field.name() == theirs.value)
+                    else {
                         let known = suggestion(theirs, given.iter().map(|field| field.name().as_str()));
-                        self.errors.error(theirs.span, format!("UDF {} does not return `{}`{known}", used.udf.value, theirs.value));
+                        self.errors.error(
+                            theirs.span,
+                            format!("UDF {} does not return `{}`{known}", used.udf.value, theirs.value),
+                        );
                         continue;
                     };
                     picked.push((index, Arc::new(found.as_ref().clone().with_name(&ours.value)), ours.span));
@@ -112,7 +121,10 @@ impl Steps<'_> {
         };
         for (_, field, span) in &picked {
             if field.name() == EVENT_TIMESTAMP || field.name() == self.event_time {
-                self.errors.error(*span, format!("a transform may not return `{}`: the event time is fixed at the source", field.name()));
+                self.errors.error(
+                    *span,
+                    format!("a transform may not return `{}`: the event time is fixed at the source", field.name()),
+                );
             }
         }
         Some(picked.into_iter().map(|(index, field, _)| (index, field)).collect())
@@ -128,9 +140,12 @@ impl Steps<'_> {
         for column in columns.iter().filter(|column| column.name.value == EVENT_TIMESTAMP) {
             self.errors.error(column.name.span, "the event time is fixed at the source; give the column another name");
         }
-        let fields: Vec<_> = columns.iter().zip(&expressions).enumerate().map(|(index, (column, expression))| {
-            (StepColumn::Output(index), field(&column.name, expression))
-        }).collect();
+        let fields: Vec<_> = columns
+            .iter()
+            .zip(&expressions)
+            .enumerate()
+            .map(|(index, (column, expression))| (StepColumn::Output(index), field(&column.name, expression)))
+            .collect();
         let (columns, schema) = self.replace(fields.into_iter());
         self.schema = schema.clone();
         Some(Some(DerivedColumns { expressions, columns, schema }))
@@ -138,8 +153,13 @@ impl Steps<'_> {
 
     /// The columns after a step that gives `outputs`: one of a known name takes that one's place.
     fn replace(&self, outputs: impl Iterator<Item = (StepColumn, FieldRef)>) -> (Vec<StepColumn>, SchemaRef) {
-        let mut columns: Vec<(StepColumn, FieldRef)> =
-            self.schema.fields().iter().enumerate().map(|(index, field)| (StepColumn::Carried(index), field.clone())).collect();
+        let mut columns: Vec<(StepColumn, FieldRef)> = self
+            .schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(index, field)| (StepColumn::Carried(index), field.clone()))
+            .collect();
         for (column, field) in outputs {
             match columns.iter_mut().find(|(_, known)| known.name() == field.name()) {
                 Some(known) => *known = (column, field),
@@ -151,7 +171,13 @@ impl Steps<'_> {
     }
 
     /// A column that must be there and of a type, such as a key.
-    pub(super) fn input(&mut self, name: &Spanned<String>, kind: &ColumnType, what: &str, place: Span) -> Option<InputColumn> {
+    pub(super) fn input(
+        &mut self,
+        name: &Spanned<String>,
+        kind: &ColumnType,
+        what: &str,
+        place: Span,
+    ) -> Option<InputColumn> {
         let Some(expression) = Expression::column(name, &self.schema) else {
             let known = suggestion(name, self.schema.fields().iter().map(|field| field.name().as_str()));
             self.errors.error(place, format!("{what} `{}` is not a column here{known}", name.value));

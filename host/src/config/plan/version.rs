@@ -30,7 +30,10 @@ pub(super) fn version(project: &Project, view: &View, digests: &[String]) -> Str
 
 fn describe_source(source: &Source, lines: &mut Vec<String>) {
     lines.push(format!("source {:?} {:?} delay {:?}", source.name.value, source.format, source.watermark_delay));
-    lines.push(format!("event time {:?} {:?} ahead {:?}", source.event_time.column.value, source.event_time.format.value, source.max_ahead));
+    lines.push(format!(
+        "event time {:?} {:?} ahead {:?}",
+        source.event_time.column.value, source.event_time.format.value, source.max_ahead
+    ));
     for field in &source.schema {
         let path = field.path.as_ref().map(|path| &path.value);
         lines.push(format!("column {:?} {} {path:?} {:?}", field.name.value, field.kind.value, field.time_format));
@@ -41,11 +44,20 @@ fn describe_view(project: &Project, view: &View, lines: &mut Vec<String>) {
     lines.push(format!("view {:?} where {:?}", view.name.value, view.filter.as_ref().map(|sql| &sql.value)));
     for used in &view.transforms {
         let options = options(project, &used.udf, &used.options);
-        let output: Option<Vec<_>> = used.output.as_ref().map(|names| names.iter().map(|(a, b)| (&a.value, &b.value)).collect());
-        lines.push(format!("transform {:?} {:?} {output:?} {options}", used.udf.value, used.input.as_deref().map(named)));
+        let output: Option<Vec<_>> =
+            used.output.as_ref().map(|names| names.iter().map(|(a, b)| (&a.value, &b.value)).collect());
+        lines.push(format!(
+            "transform {:?} {:?} {output:?} {options}",
+            used.udf.value,
+            used.input.as_deref().map(named)
+        ));
     }
     lines.push(format!("columns {:?}", named(&view.columns)));
-    lines.push(format!("window {:?} late {:?}", view.window.as_ref().map(|window| window.value), view.allowed_lateness));
+    lines.push(format!(
+        "window {:?} late {:?}",
+        view.window.as_ref().map(|window| window.value),
+        view.allowed_lateness
+    ));
     lines.push(format!("emit {:?} empty {} unchanged {}", view.emit, view.emit_empty, !view.skip_unchanged));
     for feature in &view.features {
         let cast = feature.cast.as_ref().map(|cast| cast.value.to_string());
@@ -57,7 +69,8 @@ fn describe_view(project: &Project, view: &View, lines: &mut Vec<String>) {
                     Of::Expression(sql) => format!("{:?}", sql.value),
                     Of::Columns(columns) => format!("{:?}", named(columns)),
                 };
-                let (filter, output) = (used.filter.as_ref().map(|sql| &sql.value), used.output.as_ref().map(|name| &name.value));
+                let (filter, output) =
+                    (used.filter.as_ref().map(|sql| &sql.value), used.output.as_ref().map(|name| &name.value));
                 let options = match &used.aggregate.value {
                     AggregateName::Udf(name) => options(project, name, &used.options),
                     AggregateName::BuiltIn(_) => serde_json::Value::Object(used.options.value.clone()).to_string(),

@@ -62,7 +62,8 @@ impl ViewPlanner<'_> {
                 self.align(from, &first.inputs, &mut way.features.inputs)?;
             }
             let transforms = way.transforms.iter().map(|step| step.factory.digest().to_owned());
-            let aggregates = way.features.aggregates.iter().filter_map(|used| used.factory.digest().map(ToOwned::to_owned));
+            let aggregates =
+                way.features.aggregates.iter().filter_map(|used| used.factory.digest().map(ToOwned::to_owned));
             digests.extend(transforms.chain(aggregates));
             let front = FrontPlan {
                 view: index,
@@ -86,7 +87,11 @@ impl ViewPlanner<'_> {
         let key_types: Vec<ColumnType> = keys.iter().map(|(_, kind)| kind.clone()).collect();
         let online = OnlineView {
             name: view.name.value.clone(),
-            features: features.fields.iter().filter_map(|f| Some((f.name().clone(), ColumnType::from_arrow(f.data_type())?))).collect(),
+            features: features
+                .fields
+                .iter()
+                .filter_map(|f| Some((f.name().clone(), ColumnType::from_arrow(f.data_type())?)))
+                .collect(),
             keys: keys.clone(),
             ttl: view.ttl,
         };
@@ -136,7 +141,8 @@ impl ViewPlanner<'_> {
         let derived = steps.derived(&view.columns)?;
         let keys = view.entity.as_ref().and_then(|entity| project.entity(entity).map(|found| (entity, found)));
         let keys: Vec<_> = keys.map_or_else(Vec::new, |(place, entity)| {
-            let key = |key: &crate::config::project::EntityKey| steps.input(&key.name, &key.kind, "the key", place.span);
+            let key =
+                |key: &crate::config::project::EntityKey| steps.input(&key.name, &key.kind, "the key", place.span);
             entity.keys.iter().map(key).collect()
         });
         let features = if window { Features::windowed(view, &mut steps) } else { Features::latest(view, &mut steps) };
@@ -153,7 +159,14 @@ impl ViewPlanner<'_> {
         for (first, input) in first.iter().zip(inputs) {
             if input.kind != first.kind && !arrow::compute::can_cast_types(&input.kind, &first.kind) {
                 let (kind, wanted) = (display(&input.kind), display(&first.kind));
-                self.errors.error(from.span, format!("`{}` is {kind} in source {} and {wanted} in the first", input.expression.sql(), from.value));
+                self.errors.error(
+                    from.span,
+                    format!(
+                        "`{}` is {kind} in source {} and {wanted} in the first",
+                        input.expression.sql(),
+                        from.value
+                    ),
+                );
                 return None;
             }
             input.kind = first.kind.clone();
@@ -163,7 +176,8 @@ impl ViewPlanner<'_> {
 
     fn keys(&self, view: &View) -> Vec<(String, ColumnType)> {
         let entity = view.entity.as_ref().and_then(|entity| self.project.entity(entity));
-        let keys = entity.map(|entity| entity.keys.iter().map(|key| (key.name.value.clone(), key.kind.value.clone())).collect());
+        let keys = entity
+            .map(|entity| entity.keys.iter().map(|key| (key.name.value.clone(), key.kind.value.clone())).collect());
         keys.unwrap_or_default()
     }
 }
@@ -171,13 +185,15 @@ impl ViewPlanner<'_> {
 /// The columns of a source's rows: its own, less one that is named as the event timestamp, and the event timestamp.
 pub(super) fn source_schema(source: &Source) -> SchemaRef {
     let own = source.schema.iter().filter(|field| field.name.value != EVENT_TIMESTAMP);
-    let mut fields: Vec<FieldRef> = own.map(|field| Arc::new(Field::new(&field.name.value, field.kind.arrow(), true))).collect();
+    let mut fields: Vec<FieldRef> =
+        own.map(|field| Arc::new(Field::new(&field.name.value, field.kind.arrow(), true))).collect();
     fields.push(event_timestamp_field());
     Arc::new(Schema::new(fields))
 }
 
 fn view_schema(keys: &[(String, ColumnType)], features: &[FieldRef]) -> SchemaRef {
-    let mut fields: Vec<FieldRef> = keys.iter().map(|(name, kind)| Arc::new(Field::new(name, kind.arrow(), false))).collect();
+    let mut fields: Vec<FieldRef> =
+        keys.iter().map(|(name, kind)| Arc::new(Field::new(name, kind.arrow(), false))).collect();
     fields.push(event_timestamp_field());
     fields.extend(features.iter().cloned());
     Arc::new(Schema::new(fields))
@@ -185,7 +201,11 @@ fn view_schema(keys: &[(String, ColumnType)], features: &[FieldRef]) -> SchemaRe
 
 fn spec(window: Window) -> WindowSpec {
     match window {
-        Window::Sliding { size, step, offset } => WindowSpec { size: micros(size), step: micros(step), offset: micros(offset) },
-        Window::Tumbling { size, offset } => WindowSpec { size: micros(size), step: micros(size), offset: micros(offset) },
+        Window::Sliding { size, step, offset } => {
+            WindowSpec { size: micros(size), step: micros(step), offset: micros(offset) }
+        }
+        Window::Tumbling { size, offset } => {
+            WindowSpec { size: micros(size), step: micros(size), offset: micros(offset) }
+        }
     }
 }

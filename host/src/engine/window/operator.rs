@@ -77,7 +77,8 @@ impl WindowOperator {
     /// # Errors
     /// An aggregate's instance could not be made.
     pub fn new(plan: Arc<WindowPlan>) -> Result<Self, CallError> {
-        let aggregates = plan.aggregates.iter().map(|used| Instance::create(used.factory.as_ref())).collect::<Result<_, _>>()?;
+        let aggregates =
+            plan.aggregates.iter().map(|used| Instance::create(used.factory.as_ref())).collect::<Result<_, _>>()?;
         Ok(Self {
             plan,
             aggregates,
@@ -238,7 +239,9 @@ impl WindowOperator {
                 }
             };
             refused.extend(refusals.into_iter().map(|refusal| {
-                let at = |rows: Option<&[u32]>, row: u32| rows.and_then(|rows| rows.get(row as usize)).map_or(row, |row| *row);
+                let at = |rows: Option<&[u32]>, row: u32| {
+                    rows.and_then(|rows| rows.get(row as usize)).map_or(row, |row| *row)
+                };
                 let row = at(rows, at(kept.as_deref(), refusal.row));
                 Refused { refusal: Refusal { row, ..refusal }, aggregate: index }
             }));
@@ -280,7 +283,9 @@ impl WindowOperator {
         let next = [entering, leaving.map(|pane| spec.leaves(pane))].into_iter().flatten().min()?;
         match leaving {
             // Every step counts while a key lives.
-            Some(pane) if !self.plan.skip_unchanged => Some((self.fired.saturating_add(spec.step)).max(spec.enters(pane)).min(next)),
+            Some(pane) if !self.plan.skip_unchanged => {
+                Some((self.fired.saturating_add(spec.step)).max(spec.enters(pane)).min(next))
+            }
             _ => Some(next),
         }
     }
@@ -308,7 +313,13 @@ impl WindowOperator {
     }
 
     /// Emits the rows of one closed window for `slots`.
-    fn emit_close(&mut self, end: Micros, slots: &[u32], online: bool, out: &mut Vec<Emission>) -> Result<(), GuardError> {
+    fn emit_close(
+        &mut self,
+        end: Micros,
+        slots: &[u32],
+        online: bool,
+        out: &mut Vec<Emission>,
+    ) -> Result<(), GuardError> {
         if !self.plan.close {
             return Ok(());
         }
@@ -377,7 +388,8 @@ impl WindowOperator {
                 Some(deleted) => Some(filter(&deleted, &kept)?.as_boolean().clone()),
                 None => None,
             };
-            let key = |position: u32| slots.get(position as usize).map_or(&[][..], |slot| self.keys.key(*slot)).to_vec();
+            let key =
+                |position: u32| slots.get(position as usize).map_or(&[][..], |slot| self.keys.key(*slot)).to_vec();
             self.spoiled.extend(values.spoiled.into_iter().map(|(position, detail)| SpoiledRow {
                 key: key(position),
                 until: window.1,
@@ -437,4 +449,3 @@ fn kept_rows(filter: &ArrayRef) -> Vec<u32> {
 fn pick<'a>(values: &'a [u32], rows: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
     rows.iter().filter_map(|row| values.get(*row as usize)).copied()
 }
-

@@ -100,7 +100,12 @@ impl Partial {
     ///
     /// # Errors
     /// The aggregate gave nothing.
-    pub(super) fn merge(self, later: Self, aggregate: &mut Instance, spoiled: &mut Spoiled) -> Result<Self, GuardError> {
+    pub(super) fn merge(
+        self,
+        later: Self,
+        aggregate: &mut Instance,
+        spoiled: &mut Spoiled,
+    ) -> Result<Self, GuardError> {
         if self.positions.is_empty() {
             return Ok(later);
         }
@@ -110,9 +115,12 @@ impl Partial {
         if self.positions == later.positions {
             let groups: Vec<u32> = (0..).take(self.state.rows).collect();
             let folded = aggregate.merge(self.state, &groups, &later.state)?;
-            spoiled.extend(folded.refused.into_iter().filter_map(|refusal| {
-                Some((*self.positions.get(refusal.row as usize)?, refusal.detail))
-            }));
+            spoiled.extend(
+                folded
+                    .refused
+                    .into_iter()
+                    .filter_map(|refusal| Some((*self.positions.get(refusal.row as usize)?, refusal.detail))),
+            );
             return Ok(Self { positions: self.positions, state: folded.state });
         }
         // Rows of both sides in order of their positions; where both have one, the later is folded into the earlier.
@@ -120,7 +128,8 @@ impl Partial {
         let mut base = Vec::with_capacity(positions.capacity());
         let mut groups = Vec::new();
         let mut folded = Vec::new();
-        let (mut left, mut right) = (self.positions.iter().zip(0_usize..).peekable(), (0_u32..).zip(&later.positions).peekable());
+        let (mut left, mut right) =
+            (self.positions.iter().zip(0_usize..).peekable(), (0_u32..).zip(&later.positions).peekable());
         loop {
             let next = match (left.peek(), right.peek()) {
                 (Some((a, _)), Some((_, b))) => a.cmp(b),
@@ -128,11 +137,15 @@ impl Partial {
                 (None, Some(_)) => std::cmp::Ordering::Greater,
                 (None, None) => break,
             };
-            if next.is_le() && let Some((position, row)) = left.next() {
+            if next.is_le()
+                && let Some((position, row)) = left.next()
+            {
                 positions.push(*position);
                 base.push((0, row));
             }
-            if next.is_ge() && let Some((row, position)) = right.next() {
+            if next.is_ge()
+                && let Some((row, position)) = right.next()
+            {
                 if next.is_eq() {
                     groups.push(u32::try_from(base.len() - 1).expect("fewer keys than 2^32"));
                     folded.push(row);
@@ -157,7 +170,11 @@ impl Partial {
 }
 
 pub(super) fn interleave(left: &Columns, right: &Columns, rows: &[(usize, usize)]) -> Result<Columns, CallError> {
-    let columns = left.columns.iter().zip(&right.columns).map(|(a, b)| arrow::compute::interleave(&[a.as_ref(), b.as_ref()], rows));
+    let columns = left
+        .columns
+        .iter()
+        .zip(&right.columns)
+        .map(|(a, b)| arrow::compute::interleave(&[a.as_ref(), b.as_ref()], rows));
     Ok(Columns { rows: rows.len(), columns: columns.collect::<Result<_, arrow::error::ArrowError>>()? })
 }
 
@@ -166,4 +183,3 @@ fn take(state: &Columns, rows: Vec<u32>) -> Result<Columns, CallError> {
     let columns = state.columns.iter().map(|column| arrow::compute::take(column, &rows, None));
     Ok(Columns { rows: rows.len(), columns: columns.collect::<Result<_, arrow::error::ArrowError>>()? })
 }
-

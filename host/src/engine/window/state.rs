@@ -82,7 +82,8 @@ impl StateTable {
     /// The columns are not of this table's types.
     pub(super) fn append(&mut self, state: &Columns) -> Result<(), CallError> {
         let start = u32::try_from(self.rows).map_err(|_| CallError::Host("a pane holds 2^32 keys".into()))?;
-        let end = u32::try_from(self.rows + state.rows).map_err(|_| CallError::Host("a pane holds 2^32 keys".into()))?;
+        let end =
+            u32::try_from(self.rows + state.rows).map_err(|_| CallError::Host("a pane holds 2^32 keys".into()))?;
         self.check(state, state.rows)?;
         let rows: Vec<u32> = (start..end).collect();
         self.columns.iter_mut().zip(&state.columns).try_for_each(|(column, array)| {
@@ -130,7 +131,8 @@ impl StateColumn {
 
     #[expect(clippy::indexing_slicing, reason = "rows are numbers that this table gave out")]
     fn gather(&self, rows: &[u32]) -> ArrayRef {
-        let nulls = self.valid.as_ref().map(|valid| rows.iter().map(|&row| valid[row as usize]).collect::<NullBuffer>());
+        let nulls =
+            self.valid.as_ref().map(|valid| rows.iter().map(|&row| valid[row as usize]).collect::<NullBuffer>());
         let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
         match &self.values {
             Values::Boolean(values) => {
@@ -271,7 +273,11 @@ mod tests {
             Arc::new(Int64Array::from(vec![1, 2, 3])),
             Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
             Arc::new(StringArray::from(vec![Some("a"), None, Some("käse")])),
-            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(vec![Some(1), None]), None, Some(vec![])])),
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(vec![
+                Some(vec![Some(1), None]),
+                None,
+                Some(vec![]),
+            ])),
         ];
         Columns { rows: 3, columns }
     }

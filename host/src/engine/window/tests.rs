@@ -34,7 +34,8 @@ fn plan(spec: WindowSpec, allowed_lateness: Micros, emit_empty: bool) -> Arc<Win
     });
     let kinds = [DataType::Int64, DataType::Float64, DataType::Float64];
     let features = kinds.iter().enumerate();
-    let features = features.map(|(aggregate, kind)| FeatureColumn { aggregate, output: 0, kind: kind.clone() }).collect();
+    let features =
+        features.map(|(aggregate, kind)| FeatureColumn { aggregate, output: 0, kind: kind.clone() }).collect();
     let mut fields: Vec<FieldRef> = vec![Arc::new(Field::new("key", DataType::Int64, false)), event_timestamp_field()];
     fields.extend(kinds.into_iter().enumerate().map(|(i, kind)| Arc::new(Field::new(format!("f{i}"), kind, true))));
     Arc::new(WindowPlan {
@@ -74,7 +75,8 @@ type Rows = BTreeMap<(i64, Micros), (i64, f64, Option<f64>)>;
 fn collect(emissions: &[Emission], into: &mut Rows) {
     for emission in emissions {
         let columns = emission.batch.columns();
-        let (keys, times) = (columns[0].as_primitive::<Int64Type>(), columns[1].as_primitive::<TimestampMicrosecondType>());
+        let (keys, times) =
+            (columns[0].as_primitive::<Int64Type>(), columns[1].as_primitive::<TimestampMicrosecondType>());
         let (counts, sums) = (columns[2].as_primitive::<Int64Type>(), columns[3].as_primitive::<Float64Type>());
         let means = columns[4].as_primitive::<Float64Type>();
         for row in 0..emission.batch.num_rows() {

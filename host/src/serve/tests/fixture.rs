@@ -248,7 +248,8 @@ impl Setup {
     }
 
     fn views() -> Vec<Arc<OnlineView>> {
-        let named = |list: &[(&str, ColumnType)]| list.iter().map(|(name, kind)| ((*name).into(), kind.clone())).collect();
+        let named =
+            |list: &[(&str, ColumnType)]| list.iter().map(|(name, kind)| ((*name).into(), kind.clone())).collect();
         let driver = ("driver_id", ColumnType::Int64);
         let view = |name: &str, keys: &[(&str, ColumnType)], features: &[(&str, ColumnType)], ttl| {
             Arc::new(OnlineView { name: name.into(), keys: named(keys), features: named(features), ttl })

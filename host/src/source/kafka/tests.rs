@@ -31,11 +31,8 @@ impl Broker {
     }
 
     fn produce(&self, partition: i32, payloads: &[Option<Bytes>]) {
-        let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", &self.brokers)
-            .set("linger.ms", "1")
-            .create()
-            .unwrap();
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).set("linger.ms", "1").create().unwrap();
         for payload in payloads {
             let record = BaseRecord::<(), [u8]>::to(TOPIC).partition(partition).timestamp(NOW / 1000);
             let record = match payload {
@@ -52,11 +49,8 @@ impl Broker {
     }
 
     fn committed(&self, partitions: i32) -> Vec<Option<i64>> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &self.brokers)
-            .set("group.id", "millrace")
-            .create()
-            .unwrap();
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).set("group.id", "millrace").create().unwrap();
         let mut list = TopicPartitionList::new();
         list.add_partition_range(TOPIC, 0, partitions - 1);
         let list = consumer.committed_offsets(list, Duration::from_secs(5)).unwrap();

@@ -1,0 +1,43 @@
+//! `millrace check`: everything that is wrong with a project, or what it comes to.
+
+use anyhow::Result;
+use clap::Args;
+use millrace::config::plan::ShardPlan;
+
+use super::project::ProjectArgs;
+
+/// Check a project, its SQL and its components without running it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millrace check examples/fraud/fraud.toml
+  millrace check fraud.toml --set STREAM=transactions_kafka
+
+Exit code 0 when the project could run, 1 when not; all errors are told at once, with line and column.")]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    project: ProjectArgs,
+}
+
+/// Plans the project and prints its views.
+pub(super) fn check(args: &CheckArgs) -> Result<()> {
+    let (project, plan) = args.project.plan()?;
+    println!("project {}: {} sources in use, {} views", plan.name, plan.sources.len(), plan.views.len());
+    for (view, written) in plan.views.iter().zip(&project.views) {
+        let from: Vec<_> = written.from.iter().map(|from| from.value.as_str()).collect();
+        let schema = match &view.shard {
+            ShardPlan::Windowed(plan) => &plan.schema,
+            ShardPlan::Latest(plan) => &plan.schema,
+        };
+        println!("view {} from {} (version {:.12})", view.name, from.join(", "), view.version);
+        for (index, field) in schema.fields().iter().enumerate() {
+            let kind = millrace::record::ColumnType::from_arrow(field.data_type());
+            let kind = kind.map_or_else(|| field.data_type().to_string(), |kind| kind.to_string());
+            println!("  {}{}: {kind}", field.name(), if index < view.keys { " (key)" } else { "" });
+        }
+        for digest in &view.digests {
+            println!("  udf {digest:.12}");
+        }
+    }
+    Ok(())
+}

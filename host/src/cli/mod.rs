@@ -1,0 +1,127 @@
+//! The command line: what can be asked for, and how it is answered when it goes wrong.
+
+mod check;
+mod log;
+mod project;
+mod run;
+mod serving;
+
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use millrace::simulate::{self, SimulateArgs};
+use millrace::time::{Clock, SystemClock};
+use tokio::sync::watch;
+
+const ABOUT: &str = "\
+Event streams in, features out, with logic that you bring as WebAssembly components.
+
+A project file names sources, UDFs and views; `run` reads the streams, keeps the features of each entity over windows,
+writes them to the online store and the offline log, and serves them over HTTP.";
+
+const EXAMPLES: &str = "\
+Examples:
+  Look at a project without running it:
+    millrace check examples/fraud/fraud.toml
+
+  Run it, reading a file in place of the live stream, and end when the file ends:
+    millrace run examples/fraud/fraud.toml --set STREAM=transactions_file
+
+  Write two million card transactions to try it with:
+    millrace simulate --events 2000000 --to file:examples/fraud/transactions.jsonl
+
+  See what the offline log holds:
+    millrace log examples/fraud/fraud.toml --limit 5";
+
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, about = "Event streams in, features out", long_about = ABOUT, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a project: read its sources, keep its features, serve them
+    Run(run::RunArgs),
+    /// Check a project, its SQL and its components without running it
+    Check(check::CheckArgs),
+    /// Read a project's offline log
+    Log(log::LogArgs),
+    /// Simulate a stream of card transactions
+    Simulate(SimulateArgs),
+}
+
+/// Runs the command line; says what went wrong on stderr and with the exit code.
+pub(super) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .with_target(false)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .init();
+    let done = match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::check(&args),
+        Command::Log(args) => log::log(&args),
+        Command::Simulate(args) => simulate(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn simulate(args: SimulateArgs) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (target, options) = args.plan(clock.as_ref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let summary = runtime.block_on(async {
+        let stop = stop_on_signal();
+        simulate::run(target, options, stop).await
+    })?;
+    tracing::info!(
+        events = summary.events,
+        bytes = summary.bytes,
+        until = millrace::time::rfc3339(summary.until),
+        "simulated"
+    );
+    Ok(())
+}
+
+/// Turns true with the first SIGINT or SIGTERM; the second one ends the process at once.
+fn stop_on_signal() -> watch::Receiver<bool> {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        for signal in 0.. {
+            if let Err(error) = next_signal().await {
+                tracing::error!(%error, "signals cannot be listened for; end the process by killing it");
+                // Dropping the sender would read as a stop.
+                std::future::pending::<()>().await;
+            }
+            if signal > 0 {
+                std::process::exit(130);
+            }
+            tracing::info!("stopping; once more to stop at once");
+            stop.send_replace(true);
+        }
+    });
+    stopped
+}
+
+async fn next_signal() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,154 @@
+//! `millrace run`: brings a project up, and down again.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use millrace::config::plan::Plan;
+use millrace::config::project::{Layout, OnlineStore, Output, Project};
+use millrace::config::units::parse_duration;
+use millrace::sink::json_lines::JsonLinesSink;
+use millrace::store::dead_letter::{DeadLetterWriter, Limits};
+use millrace::store::log::LogWriter;
+use millrace::store::online::embedded::EmbeddedStore;
+use millrace::store::online::redis::{KeyVersion, RedisOptions, RedisStore};
+use millrace::store::online::{OnlineReader, OnlineWriter};
+use millrace::time::{Clock, SECOND, SystemClock};
+use millrace::topology::keeper::{Outlets, Summary};
+use millrace::topology::{self, Start};
+
+use super::project::ProjectArgs;
+use super::serving::{self, Serving};
+use super::stop_on_signal;
+
+/// Run a project: read its sources, keep its features, serve them
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millrace run fraud.toml
+  millrace run fraud.toml --set STREAM=transactions_file       ends when the file ends, with all windows fired
+  millrace run fraud.toml --set STREAM=transactions_kafka --until-idle 5s
+
+Ctrl-C or SIGTERM finishes what was read and exits 0; once more exits at once.")]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    project: ProjectArgs,
+
+    /// End when no source has given an event for this long; windows that the watermark has not passed stay unfired
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
+    until_idle: Option<Duration>,
+
+    /// Go on serving after bounded sources have ended, until Ctrl-C
+    #[arg(long)]
+    linger: bool,
+}
+
+/// Runs the project to its end.
+pub(super) fn run(args: RunArgs) -> Result<()> {
+    let (project, plan) = args.project.plan()?;
+    let plan = Arc::new(plan);
+    let _lock = lock(&project.data_dir)?;
+    let metrics = serving::record_metrics()?;
+    let (outlets, reader) = open(&project, &plan)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let stop = stop_on_signal();
+        let bounded = plan.sources.iter().all(|source| source.kind.is_bounded());
+        let serves = !bounded || args.linger;
+        let listener = if serves { Some(millrace::serve::bind(&project.serve.http.to_string()).await?) } else { None };
+        let started = clock.now();
+        let running = topology::start(Start {
+            plan: plan.clone(),
+            workers: workers(&project),
+            batch_rows: project.runtime.batch_rows,
+            interval: project.checkpoint.interval,
+            until_idle: args.until_idle,
+            outlets,
+            clock: clock.clone(),
+        })?;
+        let server = match listener {
+            None => None,
+            Some(listener) => Some(Serving::start(&project, &plan, listener, reader, &running, metrics, &clock)?),
+        };
+        let summary = running.wait(stop.clone()).await?;
+        print_summary(&plan, &summary, clock.now() - started);
+        if let Some(server) = server {
+            server.end(args.linger, stop).await?;
+        }
+        stopped_views(&summary)
+    })
+}
+
+/// One owner of a project's state.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{} is in use by another process: end it, or name another data-dir", folder.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+/// One worker a core unless the project says otherwise.
+fn workers(project: &Project) -> usize {
+    match project.runtime.shards {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        shards => shards,
+    }
+}
+
+/// Opens everything that rows go to.
+fn open(project: &Project, plan: &Plan) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
+    let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
+    let (online, reader): (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) = match &project.online.store.value {
+        OnlineStore::Embedded => {
+            let (writer, reader) = EmbeddedStore::open(&project.data_dir.join("online"), &views)?;
+            (Box::new(writer), Arc::new(reader))
+        }
+        OnlineStore::Redis { url } => {
+            let Layout::Feast = project.online.layout;
+            let key_version = if project.online.key_version == 2 { KeyVersion::V2 } else { KeyVersion::V3 };
+            let options = RedisOptions { key_version, ..RedisOptions::new(url, &plan.name) };
+            let (writer, reader) = RedisStore::open(options, &views)?;
+            (Box::new(writer), Arc::new(reader))
+        }
+    };
+    let offline = plan.views.iter().any(|view| view.offline);
+    let log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?) } else { None };
+    let limits = Limits { max_bytes: project.dead_letters.max_size, max_age: project.dead_letters.max_age };
+    let dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?;
+    let file = |output: &Output| {
+        let Output::File { path } = output;
+        JsonLinesSink::create(path.value.clone())
+    };
+    let files = plan.views.iter().map(|view| view.outputs.iter().map(file).collect());
+    let files = files.collect::<Result<_, _>>()?;
+    Ok((Outlets { online, log, dead_letters, files }, reader))
+}
+
+fn print_summary(plan: &Plan, summary: &Summary, took: i64) {
+    #[expect(clippy::cast_precision_loss, reason = "for people to read")]
+    let (seconds, events) = (took as f64 / SECOND as f64, summary.events as f64);
+    eprintln!("{} events in {seconds:.1} s ({:.0} events/s)", summary.events, events / seconds.max(0.001));
+    for (view, rows) in plan.views.iter().zip(&summary.rows) {
+        eprintln!("  view {}: {rows} rows", view.name);
+    }
+    for (reason, letters) in &summary.dead {
+        eprintln!("  dead letters, {reason}: {letters}");
+    }
+}
+
+/// A view that has stopped makes the run a failure, however much the others have done.
+fn stopped_views(summary: &Summary) -> Result<()> {
+    match summary.stopped.as_slice() {
+        [] => Ok(()),
+        stopped => bail!("stopped: {}", stopped.join("; ")),
+    }
+}
