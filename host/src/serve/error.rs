@@ -164,8 +164,7 @@ impl IntoResponse for Failure {
 
 /// A response of JSON text.
 pub(super) fn json(status: StatusCode, body: impl Into<axum::body::Body>) -> Response {
-    let kind: [(HeaderName, HeaderValue); 1] =
-        [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let kind: [(HeaderName, HeaderValue); 1] = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     (status, kind, body.into()).into_response()
 }
 

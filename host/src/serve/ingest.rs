@@ -30,7 +30,12 @@ const MOST_BYTES: usize = 1 << 20;
 type Farewell = Option<(u16, &'static str)>;
 
 /// Takes a connection over.
-pub(super) async fn accept(shared: Arc<Shared>, path: String, target: Arc<dyn PushTarget>, request: Request) -> Response {
+pub(super) async fn accept(
+    shared: Arc<Shared>,
+    path: String,
+    target: Arc<dyn PushTarget>,
+    request: Request,
+) -> Response {
     let (mut parts, _) = request.into_parts();
     let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await else {
         let message = format!("{path} takes WebSocket connections: connect with ws:// to it");

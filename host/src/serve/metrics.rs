@@ -55,8 +55,7 @@ pub(super) fn answered(route: &'static str, status: StatusCode, took: Duration) 
 /// Feature values were answered.
 pub(super) fn served(statuses: Statuses) {
     let Statuses { present, null, not_found, stale } = statuses;
-    let counts =
-        [("PRESENT", present), ("NULL_VALUE", null), ("NOT_FOUND", not_found), ("OUTSIDE_MAX_AGE", stale)];
+    let counts = [("PRESENT", present), ("NULL_VALUE", null), ("NOT_FOUND", not_found), ("OUTSIDE_MAX_AGE", stale)];
     for (status, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
         counter!("millrace_features_served_total", "status" => status).increment(count);
     }

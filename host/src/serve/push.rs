@@ -63,8 +63,7 @@ pub(super) async fn push(
     let body = read_body(body, shared.app.limits.body)?;
     let request = PushRequest::parse(&body)?;
     if let Some(to) = request.to.as_deref().filter(|to| !TARGETS.contains(to)) {
-        let message =
-            format!("{} is not a supported push format. Please specify one of these {TARGETS:?}.", shown(to));
+        let message = format!("{} is not a supported push format. Please specify one of these {TARGETS:?}.", shown(to));
         return Err(Failure::unprocessable("bad-target", message, "to"));
     }
     let name = request.push_source_name.as_ref();
