@@ -5,6 +5,7 @@
 //! serve            topology         HTTP │ threads, channels, shutdown
 //! config                            the project file: parse, validate, plan
 //! source  sink  store  wasm         adapters; they never import each other
+//! simulate                          example streams, for trying and measuring
 //! engine                            pure computation: event time, windows, aggregates
 //! record, time, error               what all share
 //! ```
@@ -15,9 +16,10 @@ pub mod engine;
 pub mod error;
 pub mod record;
 pub mod serve;
+pub mod simulate;
 pub mod sink;
 pub mod source;
 pub mod store;
 pub mod time;
-pub mod topology;
+// pub mod topology;
 pub mod wasm;

@@ -45,3 +45,10 @@ impl Blame for CallError {
         }
     }
 }
+
+impl From<arrow::error::ArrowError> for CallError {
+    /// An Arrow kernel refused columns that the host itself made.
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::Host(error.to_string())
+    }
+}

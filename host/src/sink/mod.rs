@@ -1,1 +1,3 @@
 //! Where rows go beside the stores.
+
+pub mod json_lines;

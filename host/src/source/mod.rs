@@ -3,13 +3,23 @@
 //! Always true: a source first says how many partitions it has; the events of a partition go out in its order; a source
 //! that cannot reach its server tries again with back-off until it is stopped, and says so in the log.
 
+mod backoff;
+mod batch;
+#[cfg(test)]
+mod contract;
+pub mod file;
 pub mod intake;
+pub mod kafka;
+pub mod lines;
+pub mod push;
+pub mod websocket;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::error::{Blame, Fault};
+use crate::record::Origin;
 use crate::time::Clock;
 use intake::{IntakeSender, Stopped};
 
@@ -29,6 +39,30 @@ pub struct SourceContext {
     pub safe: watch::Receiver<Vec<i64>>,
     /// The present.
     pub clock: Arc<dyn Clock>,
+}
+
+impl SourceContext {
+    /// The origin of a partition's events.
+    fn origin(&self, partition: u32) -> Origin {
+        Origin { source: self.index, partition }
+    }
+
+    /// An error that names this source; `cause` says what was refused, and what to try.
+    fn refused(&self, cause: impl Into<String>) -> SourceError {
+        SourceError::Refused { source_name: self.name.clone(), cause: cause.into() }
+    }
+
+    /// Runs `work` until it ends or the source is to stop; then `work` is dropped at its next await, and what it had
+    /// not sent yet is not part of any position.
+    async fn until_stopped(&self, work: impl Future<Output = Result<(), SourceError>>) -> Result<(), SourceError> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            // An error says that nobody can stop us any more, which is the same.
+            _ = stop.wait_for(|stop| *stop) => Ok(()),
+            result = work => result,
+        }
+    }
 }
 
 /// A source that ended, though nobody stopped it and its input has not ended.

@@ -1,6 +1,11 @@
 //! Where features are kept: the online store, the offline log, the dead letters.
 
+pub mod dead_letter;
+mod disk;
+mod fields;
+pub mod log;
 pub mod online;
+mod sealed;
 
 use crate::error::{Blame, Fault};
 

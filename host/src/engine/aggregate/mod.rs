@@ -11,6 +11,8 @@
 //! Always true: `update(update(s, a), b) = update(s, a ++ b)`, bit for bit; a state row that was never touched
 //! evaluates to the value of an empty window.
 
+pub mod builtin;
+
 use arrow::datatypes::FieldRef;
 
 use super::udf::CallError;
@@ -83,4 +85,9 @@ pub trait AggregateFactory: Send + Sync {
     /// # Errors
     /// The instance could not be made or bound.
     fn create(&self) -> Result<Box<dyn Aggregate>, CallError>;
+
+    /// Whether the value is the same, bit for bit, however the rows are cut into panes and the panes merged.
+    fn exact(&self) -> bool {
+        false
+    }
 }

@@ -4,6 +4,12 @@
 //! whatever the order they arrive in. The term is a number taken durably at every start of an owner, never used twice;
 //! the sequence counts an owner's writes.
 
+mod columns;
+#[cfg(test)]
+mod contract;
+pub mod embedded;
+pub mod redis;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,0 +1,142 @@
+//! A feature of a view: an aggregate over its window, or an expression.
+
+use super::super::diagnostics::{Spanned, nearest};
+use super::super::project::{AggregateName, AggregateUse, Feature, FeatureKind, Of};
+use super::super::section::{Section, Value};
+use super::super::validate::BUILT_INS;
+use super::{udf, view};
+use crate::record::EVENT_TIMESTAMP;
+
+/// Built-in aggregates of a later release.
+const LATER: [&str; 8] = [
+    "collect",
+    "count_distinct",
+    "approx_count_distinct",
+    "approx_quantile",
+    "value_counts",
+    "top_k",
+    "row_number",
+    "ratio_where",
+];
+
+/// What other systems call the built-in aggregates.
+const SYNONYMS: [(&str, &str); 7] = [
+    ("mean", "avg"),
+    ("average", "avg"),
+    ("stddev", "stddev_samp"),
+    ("std", "stddev_samp"),
+    ("variance", "var_samp"),
+    ("var", "var_samp"),
+    ("total", "sum"),
+];
+
+pub(super) fn read(name: Spanned<String>, value: &Value<'_>, has_window: bool) -> Option<Feature> {
+    let mut section = value.section()?;
+    if name.value == EVENT_TIMESTAMP {
+        let message = format!("`{EVENT_TIMESTAMP}` is the name of every row's time: give the feature another");
+        section.reports.error(name.span, message);
+    }
+    let cast = section.get("type").and_then(|value| value.column_type());
+    let hidden = section.get("hidden").and_then(|value| value.boolean()).unwrap_or(false);
+    let aggregate = section.get("aggregate");
+    let expr = section.get("expr");
+    section.not_yet("window", "a window of a feature's own is");
+    section.not_yet("rows", "`rows` is");
+    let kind = match (aggregate, expr) {
+        (Some(aggregate), None) => {
+            self::aggregate(&mut section, &aggregate, has_window).map(Box::new).map(FeatureKind::Aggregate)
+        }
+        (None, Some(expr)) => expression(&mut section, &expr, has_window).map(FeatureKind::Expr),
+        (Some(_), Some(expr)) => {
+            AGGREGATE_KEYS.iter().for_each(|key| drop(section.get(key)));
+            expr.error("a feature is an `aggregate` or an `expr`, not both");
+            None
+        }
+        (None, None) => {
+            AGGREGATE_KEYS.iter().for_each(|key| drop(section.get(key)));
+            section.lacks_both("aggregate", "expr");
+            None
+        }
+    };
+    section.finish();
+    Some(Feature { name, kind: kind?, cast, hidden })
+}
+
+/// The keys that go with `aggregate` alone.
+const AGGREGATE_KEYS: [&str; 4] = ["of", "where", "output", "options"];
+
+fn expression(section: &mut Section<'_>, expr: &Value<'_>, has_window: bool) -> Option<Spanned<String>> {
+    for key in AGGREGATE_KEYS {
+        if let Some(value) = section.refuse(key) {
+            section.reports.error(value.key, format!("`{key}` goes with `aggregate`, not with `expr`"));
+        }
+    }
+    if has_window {
+        expr.not_yet("`expr` in a view with a window is");
+        return None;
+    }
+    expr.string()
+}
+
+fn aggregate(section: &mut Section<'_>, aggregate: &Value<'_>, has_window: bool) -> Option<AggregateUse> {
+    let of = section.get("of");
+    let filter = section.get("where").and_then(|value| value.string());
+    let output = section.get("output");
+    let options = section.get("options");
+    let name = name(aggregate)?;
+    if !has_window {
+        aggregate.error("an aggregate needs a `window` of its view; without a window features are `expr`");
+    }
+    match &name.value {
+        AggregateName::BuiltIn(built_in) => {
+            for value in [&output, &options].into_iter().flatten() {
+                section.reports.error(value.key, format!("`{}` is for UDFs: `{built_in}` has none", value.name));
+            }
+            if of.is_none() && built_in != "count" {
+                aggregate.error(format!("`{built_in}` lacks `of`, the expression that it aggregates"));
+            }
+            if let Some(of) = of.as_ref().filter(|of| of.is_table()) {
+                of.error(format!("`{built_in}` takes one expression, not a table"));
+            }
+        }
+        AggregateName::Udf(_) => {}
+    }
+    if let Some(output) = output.as_ref().filter(|output| output.is_table()) {
+        output.not_yet("renaming several outputs of an aggregate is");
+    }
+    let of = match of {
+        None => Of::Rows,
+        Some(of) if of.is_table() => Of::Columns(view::expressions(&of)),
+        Some(of) => Of::Expression(of.string()?),
+    };
+    let output = match output {
+        Some(output) if output.is_table() => None,
+        Some(output) => Some(output.string()?),
+        None => None,
+    };
+    Some(AggregateUse { aggregate: name, of, filter, output, options: udf::options(section) })
+}
+
+fn name(value: &Value<'_>) -> Option<Spanned<AggregateName>> {
+    let text = value.string()?;
+    let span = text.span;
+    if let Some(udf) = text.strip_prefix("udf:") {
+        return Some(Spanned::new(AggregateName::Udf(udf.trim().to_owned()), span));
+    }
+    if BUILT_INS.contains(&text.as_str()) {
+        return Some(Spanned::new(AggregateName::BuiltIn(text.value), span));
+    }
+    if LATER.contains(&text.as_str()) {
+        value.not_yet(&format!("aggregate `{}` is", text.value));
+        return None;
+    }
+    let synonyms = SYNONYMS.iter().map(|(name, _)| *name);
+    let near = nearest(&text, BUILT_INS.into_iter().chain(synonyms));
+    let meant = near.map(|near| SYNONYMS.iter().find(|(name, _)| *name == near).map_or(near, |(_, meant)| *meant));
+    let hint = match meant {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => format!("; known: {}, and UDFs as `udf:NAME`", BUILT_INS.join(", ")),
+    };
+    value.error(format!("unknown aggregate `{}`{hint}", text.value));
+    None
+}

@@ -1,0 +1,128 @@
+//! The sections that every project has, said or not: `[serve] [runtime] [checkpoint] [dead-letters] [online]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::super::diagnostics::Spanned;
+use super::super::project::{Checkpoint, DeadLetters, Layout, Online, OnlineClock, OnlineStore, Runtime, Serve};
+use super::super::section::{Section, Value};
+
+/// The least that makes sense for memory and kept dead letters.
+const LEAST_SIZE: u64 = 1 << 20;
+
+/// The rows of one call of a UDF are at most these.
+const MOST_ROWS: i64 = 8_192;
+
+pub(super) fn serve(document: &mut Section<'_>) -> Serve {
+    let span = document.span;
+    let default = |port| Spanned::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), span);
+    let mut serve = Serve { http: default(6566), admin: default(6567) };
+    let Some(mut section) = document.get("serve").and_then(|value| value.section()) else { return serve };
+    let http = section.get("http").and_then(|value| address(&value));
+    let admin = section.get("admin").and_then(|value| address(&value));
+    if let (Some(http), Some(admin)) = (&http, &admin)
+        && http.value == admin.value
+        && http.port() != 0
+    {
+        section.reports.error(admin.span, "`admin` is the address of `http`: give it another port");
+    }
+    serve.http = http.unwrap_or(serve.http);
+    serve.admin = admin.unwrap_or(serve.admin);
+    section.not_yet("tokens", "tokens are");
+    section.finish();
+    serve
+}
+
+fn address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
+    let text = value.string()?;
+    let numeric =
+        text.strip_prefix("localhost:").map_or_else(|| text.value.clone(), |port| format!("127.0.0.1:{port}"));
+    match numeric.parse() {
+        Ok(address) => Some(Spanned::new(address, text.span)),
+        Err(_) => {
+            value.error(format!("`{}` must be an address and a port such as \"127.0.0.1:6566\"", value.name));
+            None
+        }
+    }
+}
+
+pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
+    let mut runtime = Runtime { shards: 0, memory: Spanned::new(1 << 30, document.span), batch_rows: 4_096 };
+    let Some(mut section) = document.get("runtime").and_then(|value| value.section()) else { return runtime };
+    if let Some(shards) = section.get("shards").and_then(|value| value.integer(0..=1024)) {
+        runtime.shards = shards;
+    }
+    if let Some(value) = section.get("memory")
+        && let Some(memory) = value.size(16 * LEAST_SIZE..=u64::MAX)
+    {
+        runtime.memory = Spanned::new(memory, value.span());
+    }
+    if let Some(rows) = section.get("batch-rows").and_then(|value| value.integer(1..=MOST_ROWS)) {
+        runtime.batch_rows = rows;
+    }
+    section.finish();
+    runtime
+}
+
+pub(super) fn checkpoint(document: &mut Section<'_>) -> Checkpoint {
+    let mut checkpoint = Checkpoint { interval: Duration::from_secs(10), retain: 3 };
+    let Some(mut section) = document.get("checkpoint").and_then(|value| value.section()) else { return checkpoint };
+    if let Some(interval) = section.get("interval").and_then(|value| value.positive_duration()) {
+        checkpoint.interval = interval;
+    }
+    if let Some(retain) = section.get("retain").and_then(|value| value.integer(1..=1_000)) {
+        checkpoint.retain = retain;
+    }
+    section.finish();
+    checkpoint
+}
+
+pub(super) fn dead_letters(document: &mut Section<'_>) -> DeadLetters {
+    let mut letters = DeadLetters { max_age: Duration::from_secs(7 * 86_400), max_size: 1 << 30 };
+    let Some(mut section) = document.get("dead-letters").and_then(|value| value.section()) else { return letters };
+    if let Some(age) = section.get("max-age").and_then(|value| value.positive_duration()) {
+        letters.max_age = age;
+    }
+    if let Some(size) = section.get("max-size").and_then(|value| value.size(LEAST_SIZE..=u64::MAX)) {
+        letters.max_size = size;
+    }
+    section.finish();
+    letters
+}
+
+pub(super) fn online(document: &mut Section<'_>) -> Online {
+    let store = Spanned::new(OnlineStore::Embedded, document.span);
+    let mut online = Online { store, layout: Layout::Feast, key_version: 3, clock: None };
+    let Some(mut section) = document.get("online").and_then(|value| value.section()) else { return online };
+    online.store = section.get("store").and_then(|value| store_at(&value)).unwrap_or(online.store);
+    if let Some(value) = section.get("layout")
+        && value.choice(&[("feast", Layout::Feast), ("native", Layout::Feast)]).is_some()
+        && value.string().is_some_and(|layout| layout.value == "native")
+    {
+        value.not_yet("layout `native` is");
+    }
+    if let Some(version) = section.get("key-version").and_then(|value| value.integer(2..=3)) {
+        online.key_version = version;
+    }
+    let clocks = [("wall", Some(OnlineClock::Wall)), ("event", Some(OnlineClock::Event)), ("default", None)];
+    online.clock = section.get("clock").and_then(|value| value.choice(&clocks)).flatten();
+    section.finish();
+    online
+}
+
+fn store_at(value: &Value<'_>) -> Option<Spanned<OnlineStore>> {
+    let text = value.string()?;
+    let span = text.span;
+    if text.value == "embedded" {
+        return Some(Spanned::new(OnlineStore::Embedded, span));
+    }
+    if text.starts_with("rediss://") {
+        value.not_yet("Redis over TLS (`rediss://`) is");
+        return None;
+    }
+    if text.strip_prefix("redis://").is_some_and(|rest| !rest.is_empty()) {
+        return Some(Spanned::new(OnlineStore::Redis { url: text.value }, span));
+    }
+    value.error(format!("unknown store `{}`: \"embedded\", or Redis as \"redis://127.0.0.1:6379\"", text.value));
+    None
+}

@@ -1,0 +1,207 @@
+//! The features of a view: which aggregates they need, what those fold, and what comes out.
+//!
+//! Features alike in aggregate, `of`, `where` and options share one state.
+
+use std::sync::Arc;
+
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{Field, FieldRef};
+
+use super::steps::{Steps, display, field};
+use crate::config::diagnostics::{Span, suggestion};
+use crate::config::project::{AggregateName, AggregateUse, Feature, FeatureKind, Of, View};
+use crate::engine::aggregate::AggregateFactory;
+use crate::engine::aggregate::builtin::{OFFSET, PARTITION, SOURCE, builtin};
+use crate::engine::expression::Expression;
+use crate::engine::front::InputColumn;
+use crate::engine::window::plan::{self, FeatureColumn, InputRef};
+use crate::record::EVENT_TIMESTAMP;
+
+/// What the features of a view come to.
+#[derive(Default)]
+pub(super) struct Features {
+    /// The aggregates, each once.
+    pub(super) aggregates: Vec<plan::AggregateUse>,
+    /// What each is called in the project, with all that makes two uses the same.
+    identities: Vec<String>,
+    /// Where each feature comes from.
+    pub(super) columns: Vec<FeatureColumn>,
+    /// The features' fields.
+    pub(super) fields: Vec<FieldRef>,
+    /// What the shards fold.
+    pub(super) inputs: Vec<InputColumn>,
+}
+
+impl Features {
+    /// The features of a windowed view.
+    pub(super) fn windowed(view: &View, steps: &mut Steps<'_>) -> Option<Self> {
+        let mut features = Self::default();
+        let mut whole = true;
+        for feature in &view.features {
+            let FeatureKind::Aggregate(used) = &feature.kind else {
+                steps.errors.error(feature.name.span, "a feature from features (`expr`) is not supported yet in a windowed view");
+                whole = false;
+                continue;
+            };
+            whole &= features.add(feature, used, steps).is_some();
+        }
+        whole.then_some(features)
+    }
+
+    /// The features of a view without a window: expressions over a row.
+    pub(super) fn latest(view: &View, steps: &mut Steps<'_>) -> Option<Self> {
+        let mut features = Self::default();
+        let mut whole = true;
+        for feature in &view.features {
+            let FeatureKind::Expr(sql) = &feature.kind else {
+                steps.errors.error(feature.name.span, "an aggregate needs a window: give the view one, as in window = { sliding = \"10m\", step = \"1m\" }");
+                whole = false;
+                continue;
+            };
+            let input = steps.expression(sql).and_then(|expression| {
+                let kind = feature.cast.as_ref().map_or_else(|| expression.data_type().clone(), |cast| cast.value.arrow());
+                steps.cast(expression, &kind, feature.cast.as_ref().map_or(sql.span, |cast| cast.span))
+            });
+            let Some(input) = input else {
+                whole = false;
+                continue;
+            };
+            if !feature.hidden {
+                features.fields.push(Arc::new(Field::new(&feature.name.value, input.kind.clone(), true)));
+                features.inputs.push(input);
+            }
+        }
+        whole.then_some(features)
+    }
+
+    fn add(&mut self, feature: &Feature, used: &AggregateUse, steps: &mut Steps<'_>) -> Option<()> {
+        let index = self.aggregate(used, steps)?;
+        let outputs = self.aggregates.get(index)?.factory.signature().output.clone();
+        let chosen: Vec<(usize, String)> = match (&used.output, outputs.as_slice()) {
+            (Some(name), _) => {
+                let Some(found) = outputs.iter().position(|field| *field.name() == name.value) else {
+                    let known = suggestion(name, outputs.iter().map(|field| field.name().as_str()));
+                    steps.errors.error(name.span, format!("the aggregate gives no `{}`{known}", name.value));
+                    return None;
+                };
+                vec![(found, feature.name.value.clone())]
+            }
+            (None, [_]) => vec![(0, feature.name.value.clone())],
+            (None, several) => several.iter().enumerate().map(|(at, field)| (at, format!("{}_{}", feature.name.value, field.name()))).collect(),
+        };
+        for (output, name) in chosen {
+            let natural = outputs.get(output)?.data_type();
+            let kind = feature.cast.as_ref().map_or_else(|| natural.clone(), |cast| cast.value.arrow());
+            if !can_cast_types(natural, &kind) {
+                let span = feature.cast.as_ref().map_or(feature.name.span, |cast| cast.span);
+                steps.errors.error(span, format!("the feature is {} and cannot be made {}", display(natural), display(&kind)));
+                return None;
+            }
+            if !feature.hidden {
+                self.fields.push(Arc::new(Field::new(name, kind.clone(), true)));
+                self.columns.push(FeatureColumn { aggregate: index, output, kind });
+            }
+        }
+        Some(())
+    }
+
+    /// The aggregate of a use: one that is there already, or a new one.
+    fn aggregate(&mut self, used: &AggregateUse, steps: &mut Steps<'_>) -> Option<usize> {
+        let identity = identity(used);
+        if let Some(known) = self.identities.iter().position(|known| *known == identity) {
+            return Some(known);
+        }
+        let offered = offered(used, steps);
+        let filter = match &used.filter {
+            None => Some(None),
+            Some(sql) => steps.condition(sql).map(Some),
+        };
+        let (offered, filter) = (offered?, filter?);
+        let fields: Vec<FieldRef> = offered.iter().map(|(name, expression, _)| field(name, expression)).collect();
+        let factory: Arc<dyn AggregateFactory> = match &used.aggregate.value {
+            AggregateName::BuiltIn(name) => match builtin(name, &fields) {
+                Ok(factory) => factory,
+                Err(message) => {
+                    steps.errors.error(used.aggregate.span, message);
+                    return None;
+                }
+            },
+            AggregateName::Udf(name) => {
+                steps.components.aggregate(name, &used.aggregate, &fields, &used.options, steps.errors)?
+            }
+        };
+        if factory.signature().ordered {
+            steps.errors.error(used.aggregate.span, "an aggregate that wants its rows ordered is not supported yet");
+            return None;
+        }
+        let mut inputs = Vec::new();
+        let own = matches!(used.aggregate.value, AggregateName::BuiltIn(_));
+        for name in &factory.signature().input {
+            inputs.push(match offered.iter().find(|(known, _, _)| known == name) {
+                Some((_, expression, place)) => InputRef::Column(self.input(expression.clone(), *place, steps)?),
+                None if own => hidden(name)?,
+                None => return None,
+            });
+        }
+        let filter = match filter {
+            None => None,
+            Some(condition) => Some(self.input(condition, used.aggregate.span, steps)?),
+        };
+        self.aggregates.push(plan::AggregateUse { factory, inputs, filter });
+        self.identities.push(identity);
+        Some(self.aggregates.len() - 1)
+    }
+
+    /// The index of an input, added where it is new.
+    fn input(&mut self, expression: Expression, place: Span, steps: &mut Steps<'_>) -> Option<usize> {
+        if let Some(known) = self.inputs.iter().position(|known| known.expression.sql() == expression.sql()) {
+            return Some(known);
+        }
+        let kind = expression.data_type().clone();
+        let input = steps.cast(expression, &kind, place)?;
+        self.inputs.push(input);
+        Some(self.inputs.len() - 1)
+    }
+}
+
+/// What a use offers its aggregate: names and expressions.
+fn offered(used: &AggregateUse, steps: &mut Steps<'_>) -> Option<Vec<(String, Expression, Span)>> {
+    match &used.of {
+        Of::Rows => Some(Vec::new()),
+        Of::Expression(sql) => Some(vec![("value".to_owned(), steps.expression(sql)?, sql.span)]),
+        Of::Columns(columns) => {
+            let compiled: Vec<_> = columns
+                .iter()
+                .map(|column| Some((column.name.value.clone(), steps.expression(&column.expression)?, column.expression.span)))
+                .collect();
+            compiled.into_iter().collect()
+        }
+    }
+}
+
+/// The columns that the engine itself supplies to built-ins.
+fn hidden(name: &str) -> Option<InputRef> {
+    Some(match name {
+        EVENT_TIMESTAMP => InputRef::Time,
+        SOURCE => InputRef::Source,
+        PARTITION => InputRef::Partition,
+        OFFSET => InputRef::Offset,
+        _ => return None,
+    })
+}
+
+/// All that makes two uses the same.
+fn identity(used: &AggregateUse) -> String {
+    let of = match &used.of {
+        Of::Rows => String::new(),
+        Of::Expression(sql) => sql.value.clone(),
+        Of::Columns(columns) => {
+            let named: Vec<_> = columns.iter().map(|column| format!("{:?}={:?}", column.name.value, column.expression.value)).collect();
+            named.join(",")
+        }
+    };
+    let filter = used.filter.as_ref().map(|filter| filter.value.as_str());
+    let options = serde_json::Value::Object(used.options.value.clone());
+    format!("{:?} of {of:?} where {filter:?} with {options}", used.aggregate.value)
+}
+

@@ -1,0 +1,82 @@
+//! A view's version: the hash of everything that decides its values.
+
+use sha2::{Digest, Sha256};
+
+use crate::config::project::{AggregateName, FeatureKind, JsonObject, Named, Of, Project, Source, View};
+
+/// Counts up when the engine computes something else from the same definition.
+const SEMANTICS: u32 = 1;
+
+/// SHA-256, in hexadecimal, of the view's resolved definition, its sources' and entity's, its UDFs' digests and the
+/// engine's semantics; where the file was written, and in which order its tables stand, does not count.
+pub(super) fn version(project: &Project, view: &View, digests: &[String]) -> String {
+    let mut lines = vec![format!("semantics {SEMANTICS}")];
+    lines.extend(digests.iter().map(|digest| format!("udf {digest}")));
+    for source in view.from.iter().filter_map(|from| project.source(from)) {
+        describe_source(source, &mut lines);
+    }
+    let entity = view.entity.as_ref().and_then(|entity| project.entity(entity));
+    for key in entity.iter().flat_map(|entity| &entity.keys) {
+        lines.push(format!("key {:?} {}", key.name.value, key.kind.value));
+    }
+    describe_view(project, view, &mut lines);
+    let mut hash = Sha256::new();
+    for line in lines {
+        hash.update(line.as_bytes());
+        hash.update(b"\n");
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn describe_source(source: &Source, lines: &mut Vec<String>) {
+    lines.push(format!("source {:?} {:?} delay {:?}", source.name.value, source.format, source.watermark_delay));
+    lines.push(format!("event time {:?} {:?} ahead {:?}", source.event_time.column.value, source.event_time.format.value, source.max_ahead));
+    for field in &source.schema {
+        let path = field.path.as_ref().map(|path| &path.value);
+        lines.push(format!("column {:?} {} {path:?} {:?}", field.name.value, field.kind.value, field.time_format));
+    }
+}
+
+fn describe_view(project: &Project, view: &View, lines: &mut Vec<String>) {
+    lines.push(format!("view {:?} where {:?}", view.name.value, view.filter.as_ref().map(|sql| &sql.value)));
+    for used in &view.transforms {
+        let options = options(project, &used.udf, &used.options);
+        let output: Option<Vec<_>> = used.output.as_ref().map(|names| names.iter().map(|(a, b)| (&a.value, &b.value)).collect());
+        lines.push(format!("transform {:?} {:?} {output:?} {options}", used.udf.value, used.input.as_deref().map(named)));
+    }
+    lines.push(format!("columns {:?}", named(&view.columns)));
+    lines.push(format!("window {:?} late {:?}", view.window.as_ref().map(|window| window.value), view.allowed_lateness));
+    lines.push(format!("emit {:?} empty {} unchanged {}", view.emit, view.emit_empty, !view.skip_unchanged));
+    for feature in &view.features {
+        let cast = feature.cast.as_ref().map(|cast| cast.value.to_string());
+        let kind = match &feature.kind {
+            FeatureKind::Expr(sql) => format!("expr {:?}", sql.value),
+            FeatureKind::Aggregate(used) => {
+                let of = match &used.of {
+                    Of::Rows => String::new(),
+                    Of::Expression(sql) => format!("{:?}", sql.value),
+                    Of::Columns(columns) => format!("{:?}", named(columns)),
+                };
+                let (filter, output) = (used.filter.as_ref().map(|sql| &sql.value), used.output.as_ref().map(|name| &name.value));
+                let options = match &used.aggregate.value {
+                    AggregateName::Udf(name) => options(project, name, &used.options),
+                    AggregateName::BuiltIn(_) => serde_json::Value::Object(used.options.value.clone()).to_string(),
+                };
+                format!("{:?} of {of} where {filter:?} output {output:?} {options}", used.aggregate.value)
+            }
+        };
+        lines.push(format!("feature {:?} {kind} as {cast:?} hidden {}", feature.name.value, feature.hidden));
+    }
+}
+
+fn named(columns: &[Named]) -> Vec<(&str, &str)> {
+    columns.iter().map(|column| (column.name.value.as_str(), column.expression.value.as_str())).collect()
+}
+
+/// A UDF's options with those of the use, and which of its component's exports it is.
+fn options(project: &Project, udf: &str, used: &JsonObject) -> String {
+    let udf = project.udf(udf);
+    let own = udf.map(|udf| serde_json::Value::Object(udf.options.value.clone()).to_string()).unwrap_or_default();
+    let export = udf.and_then(|udf| udf.export.as_ref().map(|export| export.value.as_str())).unwrap_or_default();
+    format!("{export:?} {own} {}", serde_json::Value::Object(used.clone()))
+}

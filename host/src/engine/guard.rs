@@ -1,0 +1,336 @@
+//! Around user code: one bad row costs that row and no other, and code that does nothing but fail is stopped.
+//!
+//! A call that fails as a whole, by a trap, a time-out, a memory fault, a breach of its contract or an error of its own,
+//! is tried again on each half of its rows, until the row at fault fails alone and is refused. A row that fails for want
+//! of time alone is first tried with [`PATIENCE`] times the limit. After [`FAULTS`] rows at fault without a good call
+//! between them the circuit opens: the code is not called again, and the caller keeps its position.
+//!
+//! Always true: the result is that of a run without the refused rows.
+
+use std::ops::Range;
+
+use arrow::datatypes::FieldRef;
+
+use super::aggregate::Aggregate;
+use super::pieces::{self, PieceState};
+use super::transform::{Transform, Transformed};
+use super::udf::CallError;
+use crate::error::{Blame, Fault};
+use crate::record::{Columns, DeadReason, Rejection};
+use crate::time::Micros;
+
+/// Rows at fault in a row after which the circuit opens.
+pub const FAULTS: u32 = 16;
+
+/// What the time limit is multiplied by for a row that is tried alone.
+pub const PATIENCE: u32 = 10;
+
+/// A row of the input that user code did not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The row of the call's input.
+    pub row: u32,
+    /// [`DeadReason::Rejected`] where the code said so itself, else [`DeadReason::Fault`].
+    pub reason: DeadReason,
+    /// The code's words, or what it did.
+    pub detail: String,
+}
+
+/// A guarded call that gave no result. Nothing of its rows was taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GuardError {
+    /// The code failed too often in a row and is not called any more.
+    #[error("stopped after {FAULTS} faults in a row, the last of them: {reason}")]
+    CircuitOpen {
+        /// The last fault.
+        reason: String,
+    },
+    /// The call failed in a way for which no row is to blame.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl From<arrow::error::ArrowError> for GuardError {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        Self::Call(error.into())
+    }
+}
+
+impl Blame for GuardError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::CircuitOpen { .. } => Fault::User,
+            Self::Call(error) => error.fault(),
+        }
+    }
+}
+
+/// What was made of a batch: a transform's rows, or an aggregate's values of state rows.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// The output rows, in the signature's columns.
+    pub output: Columns,
+    /// As [`Transformed::origin`]: none where output row i came from input row i, refused ones among them.
+    pub origin: Option<Vec<u32>>,
+    /// The rows that were not taken, ascending.
+    pub refused: Vec<Refusal>,
+}
+
+/// State rows after a fold.
+#[derive(Clone, Debug, Default)]
+pub struct Folded {
+    /// Exactly the rows that were given.
+    pub state: Columns,
+    /// The rows that folded into nothing, ascending.
+    pub refused: Vec<Refusal>,
+}
+
+/// A transform under guard.
+pub struct GuardedTransform {
+    transform: Box<dyn Transform>,
+    output: Vec<FieldRef>,
+    circuit: Circuit,
+}
+
+impl GuardedTransform {
+    /// Guards an instance; `output` is its signature's.
+    pub fn new(transform: Box<dyn Transform>, output: Vec<FieldRef>) -> Self {
+        Self { transform, output, circuit: Circuit::default() }
+    }
+
+    /// Applies the transform to all rows that it takes.
+    ///
+    /// # Errors
+    /// The circuit is or becomes open, or the host failed.
+    pub fn apply(&mut self, input: &Columns) -> Result<Applied, GuardError> {
+        let Self { transform, output, circuit } = self;
+        let found = circuit.halve(input.rows, |range, patience| {
+            if let Some(factor) = patience {
+                transform.grant_time(factor);
+            }
+            transform.apply(&pieces::slice(input, range))
+        })?;
+        found.joined(input.rows, output)
+    }
+}
+
+/// An aggregate under guard.
+pub struct GuardedAggregate {
+    aggregate: Box<dyn Aggregate>,
+    output: Vec<FieldRef>,
+    circuit: Circuit,
+}
+
+impl GuardedAggregate {
+    /// Guards an instance; `output` is its signature's.
+    pub fn new(aggregate: Box<dyn Aggregate>, output: Vec<FieldRef>) -> Self {
+        Self { aggregate, output, circuit: Circuit::default() }
+    }
+
+    /// [`Aggregate::initial`]. There is no row to blame: a fault counts and is returned.
+    ///
+    /// # Errors
+    /// The circuit is or becomes open, or the call failed.
+    pub fn initial(&mut self, rows: usize) -> Result<Columns, GuardError> {
+        self.circuit.check()?;
+        let result = self.aggregate.initial(rows);
+        match &result {
+            Ok(_) => self.circuit.good(),
+            Err(error) => self.circuit.fault(error)?,
+        }
+        result.map_err(GuardError::Call)
+    }
+
+    /// [`Aggregate::update`] with all input rows that it takes.
+    ///
+    /// # Errors
+    /// The circuit is or becomes open, or the host failed; no state changed.
+    pub fn update(&mut self, state: Columns, groups: &[u32], input: &Columns) -> Result<Folded, GuardError> {
+        self.fold(state, groups, input, |aggregate, state, groups, input| {
+            aggregate.update(state, groups, input).map(|updated| (updated.state, updated.rejected))
+        })
+    }
+
+    /// [`Aggregate::merge`] with all partial rows that it takes.
+    ///
+    /// # Errors
+    /// The circuit is or becomes open, or the host failed; no state changed.
+    pub fn merge(&mut self, state: Columns, groups: &[u32], partial: &Columns) -> Result<Folded, GuardError> {
+        self.fold(state, groups, partial, |aggregate, state, groups, partial| {
+            aggregate.merge(state, groups, partial).map(|state| (state, Vec::new()))
+        })
+    }
+
+    /// [`Aggregate::evaluate`] of all state rows that it takes.
+    ///
+    /// # Errors
+    /// The circuit is or becomes open, or the host failed.
+    pub fn evaluate(&mut self, state: &Columns, since: &[Micros], until: &[Micros]) -> Result<Applied, GuardError> {
+        let Self { aggregate, output, circuit } = self;
+        let found = circuit.halve(state.rows, |range, patience| {
+            if let Some(factor) = patience {
+                aggregate.grant_time(factor);
+            }
+            let (since, until) = (since.get(range.clone()), until.get(range.clone()));
+            let part = pieces::slice(state, range);
+            let output = aggregate.evaluate(&part, since.unwrap_or_default(), until.unwrap_or_default())?;
+            Ok(Transformed { output, ..Transformed::default() })
+        })?;
+        found.joined(state.rows, output)
+    }
+
+    fn fold(
+        &mut self,
+        state: Columns,
+        groups: &[u32],
+        rows: &Columns,
+        mut fold: impl FnMut(&mut dyn Aggregate, Columns, &[u32], &Columns) -> Result<(Columns, Vec<Rejection>), CallError>,
+    ) -> Result<Folded, GuardError> {
+        let Self { aggregate, circuit, .. } = self;
+        let mut whole = None;
+        let mut parts: Option<PieceState> = None;
+        let found = circuit.halve(rows.rows, |range, patience| {
+            if let Some(factor) = patience {
+                aggregate.grant_time(factor);
+            }
+            if range.len() == rows.rows {
+                let (after, rejected) = fold(aggregate.as_mut(), state.clone(), groups, rows)?;
+                whole = Some(after);
+                return Ok(rejected);
+            }
+            let parts = parts.get_or_insert_with(|| PieceState::new(state.clone()));
+            let touched = parts.touch(groups.get(range.clone()).unwrap_or_default())?;
+            let part = pieces::slice(rows, range);
+            let (after, rejected) = fold(aggregate.as_mut(), touched.state.clone(), &touched.groups, &part)?;
+            parts.put(&touched, after);
+            Ok(rejected)
+        })?;
+        let refused = found.refused(|rejected| rejected);
+        let state = match (whole, parts) {
+            (Some(whole), _) => whole,
+            (None, Some(parts)) => parts.finish().map_err(GuardError::Call)?,
+            (None, None) => state,
+        };
+        Ok(Folded { state, refused })
+    }
+}
+
+/// What the search for bad rows found: the ranges that went well, in order, and the rows that did not.
+struct Found<P> {
+    good: Vec<(Range<usize>, P)>,
+    bad: Vec<Refusal>,
+}
+
+impl<P> Found<P> {
+    /// All refusals, ascending: those of single rows, and those within the pieces.
+    fn refused(&self, rejected: impl Fn(&P) -> &Vec<Rejection>) -> Vec<Refusal> {
+        let mut refused = self.bad.clone();
+        for (range, piece) in &self.good {
+            refused.extend(rejected(piece).iter().map(|one| Refusal {
+                row: row(range.start).saturating_add(one.row),
+                reason: DeadReason::Rejected,
+                detail: one.reason.clone(),
+            }));
+        }
+        refused.sort_by_key(|refusal| refusal.row);
+        refused
+    }
+}
+
+impl Found<Transformed> {
+    fn joined(mut self, rows: usize, fields: &[FieldRef]) -> Result<Applied, GuardError> {
+        let refused = self.refused(|piece| &piece.rejected);
+        let Transformed { output, origin, .. } = match self.good.pop() {
+            Some((range, piece)) if range.len() == rows => piece,
+            last => {
+                self.good.extend(last);
+                pieces::join(self.good, rows, fields).map_err(GuardError::Call)?
+            }
+        };
+        Ok(Applied { output, origin, refused })
+    }
+}
+
+/// Counts faults in a row.
+#[derive(Debug, Default)]
+struct Circuit {
+    faults: u32,
+    open: Option<String>,
+}
+
+impl Circuit {
+    fn check(&self) -> Result<(), GuardError> {
+        match &self.open {
+            Some(reason) => Err(GuardError::CircuitOpen { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn good(&mut self) {
+        self.faults = 0;
+    }
+
+    /// Counts a fault; an error that the code returned in good order is none, and neither is the host's.
+    fn fault(&mut self, error: &CallError) -> Result<(), GuardError> {
+        match error {
+            CallError::Refused(_) => self.good(),
+            CallError::Host(_) => {}
+            _ => self.faults += 1,
+        }
+        if self.faults >= FAULTS {
+            self.open = Some(error.to_string());
+        }
+        self.check()
+    }
+
+    /// Calls for all rows, and where that fails for halves of them, in order, down to single rows. `call` is given the
+    /// rows, and what to multiply the time limit by where it is more than 1.
+    fn halve<P>(
+        &mut self,
+        rows: usize,
+        mut call: impl FnMut(&Range<usize>, Option<u32>) -> Result<P, CallError>,
+    ) -> Result<Found<P>, GuardError> {
+        self.check()?;
+        let mut found = Found { good: Vec::new(), bad: Vec::new() };
+        let mut ahead = vec![0..rows];
+        while let Some(range) = ahead.pop() {
+            let mut result = call(&range, None);
+            if range.len() == 1 && result.as_ref().is_err_and(CallError::is_time_out) {
+                result = call(&range, Some(PATIENCE));
+            }
+            match result {
+                Ok(piece) => {
+                    self.good();
+                    found.good.push((range, piece));
+                }
+                Err(error) if range.is_empty() || !error.halving_helps() => return Err(GuardError::Call(error)),
+                Err(error) if range.len() == 1 => {
+                    self.fault(&error)?;
+                    found.bad.push(refusal(range.start, error));
+                }
+                Err(_) => {
+                    let middle = range.start.midpoint(range.end);
+                    ahead.push(middle..range.end);
+                    ahead.push(range.start..middle);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn refusal(at: usize, error: CallError) -> Refusal {
+    let (reason, detail) = match error {
+        CallError::Refused(words) => (DeadReason::Rejected, words),
+        fault => (DeadReason::Fault, fault.to_string()),
+    };
+    Refusal { row: row(at), reason, detail }
+}
+
+/// Rows are counted in 32 bits wherever they cross to a UDF; a batch is far below that.
+fn row(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

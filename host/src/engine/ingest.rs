@@ -1,0 +1,113 @@
+//! From the bytes of one partition to rows with an event time, in the partition's order.
+//!
+//! Always true: every event of a batch becomes a row or a dead letter; a row too far ahead of its arrival never moves the
+//! watermark; what a row is judged by comes from the rows before it in its partition, whatever the batches.
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
+
+use super::decode::{EventTime, JsonDecoder};
+use super::watermark::PartitionWatermark;
+use crate::record::{DeadLetter, DeadReason, RawBatch};
+use crate::time::Micros;
+
+/// Event times beyond this are not dates that anything handles: about 100,000 years around 1970.
+const TIME_BOUND: Micros = 3_200_000_000_000_000_000;
+
+/// Rows with all that the views' stateless steps need.
+#[derive(Clone, Debug)]
+pub struct Ingested {
+    /// The source's columns.
+    pub batch: RecordBatch,
+    /// The event time of each row.
+    pub times: ScalarBuffer<Micros>,
+    /// The position of each row's event.
+    pub offsets: ScalarBuffer<i64>,
+    /// The partition's watermark before each row: what its lateness is judged by.
+    pub before: Vec<Micros>,
+    /// The event of each row in `raw`.
+    pub events: Vec<u32>,
+    /// The undecoded events.
+    pub raw: Arc<RawBatch>,
+}
+
+/// Decodes a source's events and fixes their event times.
+pub struct Ingest {
+    decoder: JsonDecoder,
+    event_time: EventTime,
+    max_ahead: Option<Micros>,
+}
+
+impl Ingest {
+    /// `max_ahead` is how far a row's event time may be ahead of its arrival; none for no bound.
+    pub fn new(decoder: JsonDecoder, event_time: EventTime, max_ahead: Option<Micros>) -> Self {
+        Self { decoder, event_time, max_ahead }
+    }
+
+    /// Takes the next batch of one partition, whose watermark is `partition`; rows in error are added to `dead`.
+    ///
+    /// # Errors
+    /// An Arrow kernel failed: the host's fault.
+    pub fn take(
+        &mut self,
+        raw: RawBatch,
+        partition: &mut PartitionWatermark,
+        dead: &mut Vec<DeadLetter>,
+    ) -> Result<Ingested, ArrowError> {
+        let decoded = self.decoder.decode(&raw);
+        for (event, detail) in decoded.errors {
+            dead.push(dead_letter(&raw, event, DeadReason::Decode, detail));
+        }
+        let (times, missing) = self.event_time.times(&decoded.batch);
+        let mut missing = missing.into_iter().peekable();
+        let mut kept = Vec::with_capacity(times.len());
+        let mut before = Vec::with_capacity(times.len());
+        for ((row, event), &time) in (0_u32..).zip(&decoded.events).zip(times.iter()) {
+            let arrival = raw.arrivals.get(*event as usize).copied().unwrap_or(Micros::MAX);
+            let fault = if missing.next_if_eq(&row).is_some() {
+                Some((DeadReason::EventTime, "the event time is missing".to_owned()))
+            } else if !(-TIME_BOUND..=TIME_BOUND).contains(&time) {
+                Some((DeadReason::EventTime, format!("the event time {time} µs is out of range")))
+            } else if self.max_ahead.is_some_and(|ahead| time.saturating_sub(arrival) > ahead) {
+                let ahead = time.saturating_sub(arrival) / crate::time::SECOND;
+                Some((DeadReason::Future, format!("the event time is {ahead} s ahead of the arrival")))
+            } else {
+                None
+            };
+            kept.push(fault.is_none());
+            match fault {
+                None => before.push(partition.observe(time)),
+                Some((reason, detail)) => dead.push(dead_letter(&raw, *event, reason, detail)),
+            }
+        }
+        let (batch, times, events) = if before.len() == kept.len() {
+            (decoded.batch, times, decoded.events)
+        } else {
+            let chosen = |row: &usize| kept.get(*row).copied().unwrap_or(false);
+            let times = times.iter().enumerate().filter(|(row, _)| chosen(row)).map(|(_, time)| *time).collect();
+            let events = decoded.events.into_iter().enumerate().filter(|(row, _)| chosen(row)).map(|(_, e)| e).collect();
+            (filter_record_batch(&decoded.batch, &BooleanArray::from(kept.clone()))?, times, events)
+        };
+        let offsets = events.iter().map(|event| raw.offsets.get(*event as usize).copied().unwrap_or(-1)).collect();
+        Ok(Ingested { batch, times, offsets, before, events, raw: Arc::new(raw) })
+    }
+}
+
+/// The dead letter of one event.
+pub fn dead_letter(raw: &RawBatch, event: u32, reason: DeadReason, detail: String) -> DeadLetter {
+    let index = event as usize;
+    DeadLetter {
+        reason,
+        detail,
+        origin: raw.origin,
+        offset: raw.offsets.get(index).copied().unwrap_or(-1),
+        arrival: raw.arrivals.get(index).copied().unwrap_or(0),
+        payload: raw.payload(index),
+        view: None,
+        udf: None,
+    }
+}

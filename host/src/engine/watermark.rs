@@ -1,0 +1,165 @@
+//! Watermarks: how far event time has come.
+//!
+//! A watermark W says that no more rows with a time below W come. A partition's is its greatest event time less the
+//! source's delay; a combined one is the least of its inputs that are neither idle nor ended.
+//!
+//! Always true: a watermark never goes back; an idle input is left out only while an active one remains; the end of
+//! time is reached only when every input has ended. The rules are those of Flink's and Arroyo's, but that idleness is
+//! a state of the input and not a special time.
+
+use crate::time::Micros;
+
+/// The watermark before the first row.
+pub const BEFORE_ALL: Micros = Micros::MIN;
+
+/// The watermark after the last row of the last input.
+pub const AFTER_ALL: Micros = Micros::MAX;
+
+/// The event-time progress of one partition, row by row.
+#[derive(Clone, Debug)]
+pub struct PartitionWatermark {
+    delay: Micros,
+    watermark: Micros,
+    newest: Micros,
+}
+
+impl PartitionWatermark {
+    /// Starts before all rows; `delay` is how much disorder the source expects.
+    pub fn new(delay: Micros) -> Self {
+        Self { delay, watermark: BEFORE_ALL, newest: BEFORE_ALL }
+    }
+
+    /// Takes the next row's event time, and returns the watermark as it was before that row: what the row's lateness is
+    /// judged by, so that it depends neither on batches nor on other partitions.
+    pub fn observe(&mut self, time: Micros) -> Micros {
+        let before = self.watermark;
+        self.newest = self.newest.max(time);
+        self.watermark = before.max(time.saturating_sub(self.delay));
+        before
+    }
+
+    /// The watermark after all rows so far.
+    pub fn current(&self) -> Micros {
+        self.watermark
+    }
+
+    /// The greatest event time so far.
+    pub fn newest(&self) -> Micros {
+        self.newest
+    }
+
+    /// The partition was idle and others went on to `combined`: its next rows are judged by that.
+    pub fn wake(&mut self, combined: Micros) {
+        self.watermark = self.watermark.max(combined);
+    }
+}
+
+/// What an input says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on, and has come this far.
+    Active(Micros),
+    /// It has given nothing for its idle time; others need not wait for it.
+    Idle,
+    /// It has ended.
+    Ended,
+}
+
+/// The combined progress of several inputs: the first three rules of the module, applied.
+pub fn combine(inputs: impl IntoIterator<Item = Progress>) -> Progress {
+    let mut least: Option<Micros> = None;
+    let mut idle = false;
+    for input in inputs {
+        match input {
+            Progress::Active(time) => least = Some(least.map_or(time, |known| known.min(time))),
+            Progress::Idle => idle = true,
+            Progress::Ended => {}
+        }
+    }
+    match least {
+        Some(time) => Progress::Active(time),
+        None if idle => Progress::Idle,
+        None => Progress::Ended,
+    }
+}
+
+/// The watermark of whatever has several inputs.
+#[derive(Clone, Debug)]
+pub struct CombinedWatermark {
+    inputs: Vec<Progress>,
+    watermark: Micros,
+}
+
+impl CombinedWatermark {
+    /// `inputs` inputs, none of which has said anything.
+    pub fn new(inputs: usize) -> Self {
+        Self { inputs: vec![Progress::Active(BEFORE_ALL); inputs], watermark: BEFORE_ALL }
+    }
+
+    /// Takes what one input says; returns the watermark if that moved it.
+    pub fn update(&mut self, input: usize, progress: Progress) -> Option<Micros> {
+        *self.inputs.get_mut(input)? = progress;
+        let watermark = match self.progress() {
+            Progress::Active(time) => time,
+            Progress::Idle => return None,
+            Progress::Ended => AFTER_ALL,
+        };
+        let moved = watermark > self.watermark;
+        self.watermark = self.watermark.max(watermark);
+        moved.then_some(self.watermark)
+    }
+
+    /// The inputs' progress as one.
+    pub fn progress(&self) -> Progress {
+        combine(self.inputs.iter().copied())
+    }
+
+    /// How far it has come.
+    pub fn current(&self) -> Micros {
+        self.watermark
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_row_is_judged_by_the_rows_before_it() {
+        let mut partition = PartitionWatermark::new(5);
+        assert_eq!(partition.observe(100), BEFORE_ALL);
+        assert_eq!(partition.observe(90), 95);
+        assert_eq!(partition.observe(110), 95);
+        assert_eq!(partition.current(), 105);
+        partition.wake(200);
+        assert_eq!(partition.observe(120), 200);
+        assert_eq!(partition.newest(), 120);
+    }
+
+    #[test]
+    fn idle_inputs_are_left_out_while_an_active_one_remains() {
+        let mut combined = CombinedWatermark::new(2);
+        assert_eq!(combined.update(0, Progress::Active(50)), None, "the other has not begun");
+        assert_eq!(combined.update(1, Progress::Idle), Some(50));
+        assert_eq!(combined.update(0, Progress::Idle), None, "all idle: it stays");
+        assert_eq!(combined.current(), 50);
+        assert_eq!(combined.update(0, Progress::Ended), None, "an idle input may come back");
+        assert_eq!(combined.update(1, Progress::Ended), Some(AFTER_ALL));
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_goes_back(steps in prop::collection::vec((0_usize..3, 0_i64..100, 0_u8..3), 1..60)) {
+            let mut combined = CombinedWatermark::new(3);
+            let mut last = combined.current();
+            for (input, time, kind) in steps {
+                let progress = match kind { 0 => Progress::Idle, 1 => Progress::Active(time), _ => Progress::Ended };
+                combined.update(input, progress);
+                prop_assert!(combined.current() >= last);
+                last = combined.current();
+            }
+        }
+    }
+}

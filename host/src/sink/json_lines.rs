@@ -1,0 +1,307 @@
+//! Rows as JSON lines: flat objects whose keys are the columns, in their order.
+//!
+//! Times are RFC 3339 in UTC with milliseconds, binary is base64, NaN and the infinities are the strings `"NaN"`,
+//! `"Infinity"` and `"-Infinity"`, and a null is `null`. [`write_rows`] is the one place that makes this form; files,
+//! HTTP and what the command line prints all come from it.
+//!
+//! A column's type is looked at once a batch; a row then is a walk over [`Cells`].
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
+    RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{
+    DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::error::{Blame, Fault};
+use crate::time::{Micros, SECOND, rfc3339};
+
+/// Rows gather here before they are written to the file, in bytes.
+const BUFFER: usize = 256 << 10;
+
+/// Why rows were not written.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonLinesError {
+    /// The column's type has no form in JSON lines.
+    #[error("column {column} has the type {kind}, which JSON lines cannot hold")]
+    Type {
+        /// The column.
+        column: String,
+        /// Its type, in Arrow's words.
+        kind: DataType,
+    },
+    /// The file cannot be made, written or synced.
+    #[error("{path}: {cause}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+impl Blame for JsonLinesError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Type { .. } => Fault::Internal,
+            Self::File { .. } => Fault::External,
+        }
+    }
+}
+
+/// A file of JSON lines that is appended to. After an error the file may end within a line: cut it back with
+/// [`JsonLinesSink::resume`].
+#[derive(Debug)]
+pub struct JsonLinesSink {
+    path: PathBuf,
+    file: File,
+    buffer: Vec<u8>,
+    written: u64,
+}
+
+impl JsonLinesSink {
+    /// An empty file, whatever was there before. Folders that lack are made.
+    ///
+    /// # Errors
+    /// [`JsonLinesError::File`].
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self, JsonLinesError> {
+        Self::resume(path, 0)
+    }
+
+    /// The file cut back to its first `length` bytes, a [`JsonLinesSink::position`] of before; made if it lacks.
+    ///
+    /// # Errors
+    /// [`JsonLinesError::File`], also for a file that is shorter.
+    pub fn resume(path: impl Into<PathBuf>, length: u64) -> Result<Self, JsonLinesError> {
+        let path = path.into();
+        let file = open(&path, length).map_err(|cause| JsonLinesError::File { path: path.clone(), cause })?;
+        Ok(Self { path, file, buffer: Vec::with_capacity(2 * BUFFER), written: length })
+    }
+
+    /// Adds the rows of a batch.
+    ///
+    /// # Errors
+    /// [`JsonLinesError`]; of a batch with a column that cannot be written, no row is.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), JsonLinesError> {
+        write_rows(batch, &mut self.buffer)?;
+        if self.buffer.len() >= BUFFER { self.drain() } else { Ok(()) }
+    }
+
+    /// Hands everything to the system and waits until it is on disk.
+    ///
+    /// # Errors
+    /// [`JsonLinesError::File`].
+    pub fn flush(&mut self) -> Result<(), JsonLinesError> {
+        self.drain()?;
+        self.file.sync_data().map_err(|cause| self.failed(cause))
+    }
+
+    /// How long the file is once everything written so far is in it.
+    pub fn position(&self) -> u64 {
+        self.written.saturating_add(u64::try_from(self.buffer.len()).unwrap_or(u64::MAX))
+    }
+
+    fn drain(&mut self) -> Result<(), JsonLinesError> {
+        let written = self.position();
+        self.file.write_all(&self.buffer).map_err(|cause| self.failed(cause))?;
+        self.buffer.clear();
+        self.written = written;
+        Ok(())
+    }
+
+    fn failed(&self, cause: io::Error) -> JsonLinesError {
+        JsonLinesError::File { path: self.path.clone(), cause }
+    }
+}
+
+fn open(path: &Path, length: u64) -> io::Result<File> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    let found = file.metadata()?.len();
+    if found < length {
+        return Err(io::Error::other(format!("it has {found} bytes, where {length} were written")));
+    }
+    // Only what can be cut is: a pipe or a terminal has no length.
+    if found > length {
+        file.set_len(length)?;
+    }
+    Ok(file)
+}
+
+/// Appends the rows to `out`, a line each with its newline.
+///
+/// # Errors
+/// [`JsonLinesError::Type`], and then `out` is as before.
+pub fn write_rows(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), JsonLinesError> {
+    let schema = batch.schema_ref();
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let cells = Cells::of(column)
+            .ok_or_else(|| JsonLinesError::Type { column: field.name().clone(), kind: field.data_type().clone() })?;
+        let mut key = vec![if columns.is_empty() { b'{' } else { b',' }];
+        text(field.name(), &mut key);
+        key.push(b':');
+        columns.push((key, cells));
+    }
+    let mut times = Times::default();
+    for row in 0..batch.num_rows() {
+        if columns.is_empty() {
+            out.push(b'{');
+        }
+        for (key, cells) in &columns {
+            out.extend_from_slice(key);
+            cells.write(row, out, &mut times);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+    Ok(())
+}
+
+/// A column's cells, downcast.
+enum Cells<'a> {
+    Boolean(&'a BooleanArray),
+    Int32(&'a Int32Array),
+    Int64(&'a Int64Array),
+    Float32(&'a Float32Array),
+    Float64(&'a Float64Array),
+    Timestamp(&'a TimestampMicrosecondArray),
+    Utf8(&'a StringArray),
+    Binary(&'a BinaryArray),
+    List(&'a ListArray, Box<Cells<'a>>),
+    Null,
+}
+
+impl<'a> Cells<'a> {
+    fn of(column: &'a ArrayRef) -> Option<Self> {
+        Some(match column.data_type() {
+            DataType::Boolean => Self::Boolean(column.as_boolean()),
+            DataType::Int32 => Self::Int32(column.as_primitive::<Int32Type>()),
+            DataType::Int64 => Self::Int64(column.as_primitive::<Int64Type>()),
+            DataType::Float32 => Self::Float32(column.as_primitive::<Float32Type>()),
+            DataType::Float64 => Self::Float64(column.as_primitive::<Float64Type>()),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                Self::Timestamp(column.as_primitive::<TimestampMicrosecondType>())
+            }
+            DataType::Utf8 => Self::Utf8(column.as_string()),
+            DataType::Binary => Self::Binary(column.as_binary()),
+            DataType::List(_) => {
+                let list = column.as_list();
+                Self::List(list, Box::new(Self::of(list.values())?))
+            }
+            DataType::Null => Self::Null,
+            _ => return None,
+        })
+    }
+
+    fn write(&self, row: usize, out: &mut Vec<u8>, times: &mut Times) {
+        match self {
+            Self::Boolean(cells) if cells.is_valid(row) => {
+                out.extend_from_slice(if cells.value(row) { b"true" } else { b"false" });
+            }
+            Self::Int32(cells) if cells.is_valid(row) => plain(&cells.value(row), out),
+            Self::Int64(cells) if cells.is_valid(row) => plain(&cells.value(row), out),
+            Self::Float32(cells) if cells.is_valid(row) => {
+                let value = cells.value(row);
+                if value.is_finite() { plain(&value, out) } else { out.extend_from_slice(unfinite(value.into())) }
+            }
+            Self::Float64(cells) if cells.is_valid(row) => {
+                let value = cells.value(row);
+                if value.is_finite() { plain(&value, out) } else { out.extend_from_slice(unfinite(value)) }
+            }
+            Self::Timestamp(cells) if cells.is_valid(row) => times.write(cells.value(row), out),
+            Self::Utf8(cells) if cells.is_valid(row) => text(cells.value(row), out),
+            Self::Binary(cells) if cells.is_valid(row) => binary(cells.value(row), out),
+            Self::List(lists, items) if lists.is_valid(row) => {
+                out.push(b'[');
+                for (number, item) in list_range(lists, row).enumerate() {
+                    if number > 0 {
+                        out.push(b',');
+                    }
+                    items.write(item, out, times);
+                }
+                out.push(b']');
+            }
+            _ => out.extend_from_slice(b"null"),
+        }
+    }
+}
+
+/// Which items belong to the list of a row.
+fn list_range(lists: &ListArray, row: usize) -> std::ops::Range<usize> {
+    let offset = |at: usize| lists.value_offsets().get(at).and_then(|&at| usize::try_from(at).ok()).unwrap_or_default();
+    offset(row)..offset(row + 1)
+}
+
+fn plain<T: serde::Serialize>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("a number or a string always serialises, and a Vec takes every byte");
+}
+
+fn text(value: &str, out: &mut Vec<u8>) {
+    plain(&value, out);
+}
+
+fn unfinite(value: f64) -> &'static [u8] {
+    if value.is_nan() {
+        b"\"NaN\""
+    } else if value > 0.0 {
+        b"\"Infinity\""
+    } else {
+        b"\"-Infinity\""
+    }
+}
+
+fn binary(value: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let start = out.len();
+    out.resize(start + value.len().div_ceil(3) * 4, 0);
+    let room = out.get_mut(start..).unwrap_or_default();
+    STANDARD.encode_slice(value, room).expect("four characters for every three bytes");
+    out.push(b'"');
+}
+
+/// Prints times; rows of one window share their second, so its text is kept.
+#[derive(Default)]
+struct Times {
+    second: Micros,
+    /// The second's text up to the point before the milliseconds; empty before the first.
+    text: Vec<u8>,
+}
+
+impl Times {
+    fn write(&mut self, time: Micros, out: &mut Vec<u8>) {
+        out.push(b'"');
+        let second = time.div_euclid(SECOND);
+        if self.second != second || self.text.is_empty() {
+            let whole = rfc3339(second.saturating_mul(SECOND));
+            match whole.strip_suffix("000Z") {
+                Some(start) => self.text = start.as_bytes().to_vec(),
+                // Beyond the calendar, a number of microseconds stands for the time.
+                None => {
+                    self.text.clear();
+                    out.extend_from_slice(rfc3339(time).as_bytes());
+                    out.push(b'"');
+                    return;
+                }
+            }
+            self.second = second;
+        }
+        out.extend_from_slice(&self.text);
+        let millis = time.rem_euclid(SECOND) / 1000;
+        for digit in [millis / 100, millis / 10 % 10, millis % 10] {
+            out.push(b'0' + u8::try_from(digit).unwrap_or_default());
+        }
+        out.extend_from_slice(b"Z\"");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! One partition: takes what is ready, never waits to fill a batch, and hands it on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::Consumer;
+use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+
+use super::super::batch::BatchBuilder;
+use super::super::intake::Intake;
+use super::super::{SourceContext, SourceError};
+use super::KafkaConsumer;
+use super::client::Events;
+use super::plan::{Partition, out_of_range};
+use crate::time::MILLISECOND;
+
+/// How long the question for an error's text may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A partition that has come to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    /// Its index.
+    pub(super) partition: usize,
+    /// The offset after its last event; 0 without one.
+    pub(super) next: i64,
+}
+
+/// What a reader works with.
+pub(super) struct Reader {
+    pub(super) topic: String,
+    pub(super) partition: Partition,
+    pub(super) consumer: Arc<KafkaConsumer>,
+    pub(super) context: Arc<SourceContext>,
+}
+
+impl Reader {
+    /// Reads until the partition's end, if it has one.
+    pub(super) async fn run(self, queue: StreamPartitionQueue<Events>) -> Result<Ended, SourceError> {
+        let number = u32::try_from(self.partition.id).unwrap_or_default();
+        let mut taken = Taken {
+            batch: BatchBuilder::new(self.context.origin(number), self.context.batch_rows),
+            end: self.partition.end,
+            at_end: self.partition.end.is_some_and(|end| self.partition.start >= end),
+            next: 0,
+        };
+        let mut events = queue.stream();
+        while !taken.at_end {
+            let mut event = events.next().await;
+            while let Some(next) = event {
+                match next {
+                    Ok(message) => taken.add(&message, &self.context),
+                    Err(KafkaError::PartitionEOF(_)) => taken.at_end = taken.end.is_some(),
+                    Err(error) => self.judge(error, taken.next).await?,
+                }
+                let enough = taken.at_end || taken.batch.is_full();
+                event = if enough { None } else { events.next().now_or_never().flatten() };
+            }
+            if let Some(batch) = taken.batch.take() {
+                self.consumer.context().reached();
+                self.context.intake.send(Intake::Data(batch)).await?;
+            }
+        }
+        if let Err(error) = self.pause() {
+            tracing::debug!(source = self.context.name, %error, "what follows the end is fetched in vain");
+        }
+        self.context.intake.send(Intake::End(self.context.origin(number))).await?;
+        Ok(Ended { partition: number as usize, next: taken.next })
+    }
+
+    /// Whether reading can go on after an error.
+    async fn judge(&self, error: KafkaError, next: i64) -> Result<(), SourceError> {
+        match error {
+            KafkaError::MessageConsumptionFatal(code) => Err(self.context.refused(code.to_string())),
+            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                let (consumer, topic, id) = (self.consumer.clone(), self.topic.clone(), self.partition.id);
+                let asked = tokio::task::spawn_blocking(move || consumer.fetch_watermarks(&topic, id, ANSWER)).await;
+                let held = asked.ok().and_then(Result::ok).unwrap_or_default();
+                let position = next.max(self.partition.start);
+                Err(self.context.refused(out_of_range(&self.topic, self.partition.id, position, held)))
+            }
+            // librdkafka tries again by itself, and our context has told what a user must know.
+            error => {
+                let (source, partition) = (&self.context.name, self.partition.id);
+                tracing::debug!(source, partition, %error, "fetching failed; trying again");
+                Ok(())
+            }
+        }
+    }
+
+    /// Fetches no more.
+    fn pause(&self) -> KafkaResult<()> {
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition(&self.topic, self.partition.id);
+        self.consumer.pause(&partitions)
+    }
+}
+
+/// What has been taken and not sent yet.
+struct Taken {
+    batch: BatchBuilder,
+    end: Option<i64>,
+    at_end: bool,
+    next: i64,
+}
+
+impl Taken {
+    fn add(&mut self, message: &BorrowedMessage<'_>, context: &SourceContext) {
+        let offset = message.offset();
+        if self.end.is_none_or(|end| offset < end) {
+            let stamp = message.timestamp().to_millis().map(|millis| millis.saturating_mul(MILLISECOND));
+            let arrival = stamp.unwrap_or_else(|| context.clock.now());
+            self.batch.push(message.payload().unwrap_or_default(), offset, arrival);
+            self.next = offset + 1;
+        }
+        self.at_end = self.end.is_some_and(|end| offset + 1 >= end);
+    }
+}

@@ -1,0 +1,225 @@
+//! On librdkafka's mock cluster, which keeps no transactions worth the name: the real brokers are in `tests`.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use tokio::time::sleep;
+
+use super::super::contract::{self, NOW, Stage};
+use super::*;
+
+const TOPIC: &str = "cards";
+
+struct Broker {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    brokers: String,
+}
+
+impl Broker {
+    fn new(partitions: i32) -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        if partitions > 0 {
+            cluster.create_topic(TOPIC, partitions, 1).unwrap();
+        }
+        Self { brokers: cluster.bootstrap_servers(), cluster }
+    }
+
+    fn produce(&self, partition: i32, payloads: &[Option<Bytes>]) {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("linger.ms", "1")
+            .create()
+            .unwrap();
+        for payload in payloads {
+            let record = BaseRecord::<(), [u8]>::to(TOPIC).partition(partition).timestamp(NOW / 1000);
+            let record = match payload {
+                Some(payload) => record.payload(&payload[..]),
+                None => record,
+            };
+            producer.send(record).unwrap();
+        }
+        producer.flush(Duration::from_secs(20)).unwrap();
+    }
+
+    fn options(&self) -> Options {
+        Options::new(&self.brokers, TOPIC, "millrace")
+    }
+
+    fn committed(&self, partitions: i32) -> Vec<Option<i64>> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", "millrace")
+            .create()
+            .unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(TOPIC, 0, partitions - 1);
+        let list = consumer.committed_offsets(list, Duration::from_secs(5)).unwrap();
+        list.elements().iter().map(|element| element.offset().to_raw().filter(|&offset| offset >= 0)).collect()
+    }
+}
+
+fn some(events: &[Bytes]) -> Vec<Option<Bytes>> {
+    events.iter().cloned().map(Some).collect()
+}
+
+fn offsets(events: &[(i64, Bytes)]) -> Vec<i64> {
+    events.iter().map(|(offset, _)| *offset).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_the_contract_of_sources() {
+    let brokers = RefCell::new(Vec::new());
+    contract::holds(|stage, events| {
+        let broker = Broker::new(1);
+        broker.produce(0, &some(&events));
+        stage.run(|context| run(broker.options(), context));
+        brokers.borrow_mut().push(broker);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bounded_partitions_end_where_they_ended_at_the_start() {
+    let broker = Broker::new(3);
+    broker.produce(0, &some(&contract::events(100)));
+    broker.produce(2, &[Some("x".into()), None, Some("z".into())]);
+    let mut stage = Stage::new(16);
+    let options = Options { bounded: true, ..broker.options() };
+    stage.run(|context| run(options, context));
+    let seen = stage.take_all(3).await.clone();
+    assert_eq!(seen.partitions, Some(3));
+    assert_eq!(seen.events(0).len(), 100);
+    assert_eq!(seen.events(1), []);
+    assert_eq!(seen.events(2), [(0, "x".into()), (1, "".into()), (2, "z".into())], "a tombstone is an empty event");
+    assert!(seen.arrivals.iter().all(|&arrival| arrival == NOW), "arrivals are the records' stamps");
+    assert_eq!(broker.committed(3), [None; 3], "nothing is safe yet");
+    stage.safe.send_replace(vec![100, 0, 3]);
+    stage.ended().await.unwrap();
+    assert_eq!(broker.committed(3), [Some(100), None, Some(3)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_run_begins_at_what_was_safe() {
+    let broker = Broker::new(1);
+    broker.produce(0, &some(&contract::events(10)));
+    let mut stage = Stage::new(16);
+    stage.run(|context| run(broker.options(), context));
+    stage.take(10).await;
+    stage.safe.send_replace(vec![4]);
+    stage.stop().await.unwrap();
+    assert_eq!(broker.committed(1), [Some(4)], "also what became safe just before the stop");
+
+    let mut stage = Stage::new(16);
+    stage.run(|context| run(broker.options(), context));
+    assert_eq!(offsets(stage.take(6).await.events(0)), [4, 5, 6, 7, 8, 9]);
+    stage.stop().await.unwrap();
+
+    let mut stage = Stage::new(16);
+    let options = Options { positions: [(0, 8)].into(), ..broker.options() };
+    stage.run(|context| run(options, context));
+    assert_eq!(offsets(stage.take(2).await.events(0)), [8, 9], "a checkpoint goes before the group");
+    stage.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn latest_begins_after_what_is_there() {
+    let broker = Broker::new(1);
+    broker.produce(0, &some(&contract::events(10)));
+    let mut stage = Stage::new(16);
+    let options = Options { start: Start::Latest, ..broker.options() };
+    stage.run(|context| run(options, context));
+    stage.take_partitions().await;
+    broker.produce(0, &[Some("new".into())]);
+    assert_eq!(stage.take(1).await.events(0), [(10, "new".into())]);
+    stage.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_and_a_topic_that_come_later_are_waited_for() {
+    let broker = Broker::new(1);
+    broker.cluster.broker_down(-1).unwrap();
+    let mut stage = Stage::new(16);
+    stage.run(|context| run(broker.options(), context));
+    sleep(Duration::from_millis(500)).await;
+    broker.cluster.broker_up(-1).unwrap();
+    broker.produce(0, &[Some("a".into())]);
+    assert_eq!(stage.take(1).await.events(0), [(0, "a".into())]);
+
+    // It goes away and comes back.
+    broker.cluster.broker_down(-1).unwrap();
+    sleep(Duration::from_millis(500)).await;
+    broker.cluster.broker_up(-1).unwrap();
+    broker.produce(0, &[Some("b".into())]);
+    assert_eq!(stage.take(2).await.events(0), [(0, "a".into()), (1, "b".into())]);
+    stage.stop().await.unwrap();
+
+    let stage = Stage::new(16);
+    broker.cluster.broker_down(-1).unwrap();
+    stage.run(|context| run(broker.options(), context));
+    sleep(Duration::from_millis(100)).await;
+    stage.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_that_the_topic_does_not_hold_stops_the_source() {
+    let broker = Broker::new(2);
+    broker.produce(1, &some(&contract::events(10)));
+    let stage = Stage::new(16);
+    let options = Options { positions: [(1, 11)].into(), ..broker.options() };
+    stage.run(|context| run(options, context));
+    let error = stage.ended().await.unwrap_err().to_string();
+    assert!(error.contains("partition 1 of cards was read up to offset 11, but the topic holds 0 to 10"), "{error}");
+}
+
+#[tokio::test]
+async fn properties_that_are_ours_or_unknown_are_refused() {
+    for (name, cause) in [("enable.auto.commit", "Millrace's own"), ("fetch.wait", "No such configuration property")] {
+        let stage = Stage::new(16);
+        let properties = [(name.to_owned(), "true".to_owned())].into();
+        let options = Options { properties, ..Options::new("127.0.0.1:1", TOPIC, "millrace") };
+        stage.run(|context| run(options, context));
+        let error = stage.ended().await.unwrap_err().to_string();
+        assert!(error.contains(cause) && error.contains(name), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_whose_worker_is_slow_holds_up_no_other() {
+    let broker = Broker::new(2);
+    broker.produce(0, &some(&contract::events(40_000)));
+    let (intake, receivers) = super::super::intake::lanes(2);
+    let stop = tokio::sync::watch::Sender::new(false);
+    let safe = tokio::sync::watch::Sender::new(Vec::new());
+    let context = SourceContext {
+        name: "cards".into(),
+        index: 0,
+        batch_rows: 1024,
+        intake,
+        stop: stop.subscribe(),
+        safe: safe.subscribe(),
+        clock: Arc::new(crate::time::ManualClock::new(NOW)),
+    };
+    let running = tokio::spawn(run(broker.options(), context));
+    // Nobody takes from worker 0, whose lane fills up.
+    sleep(Duration::from_millis(500)).await;
+    broker.produce(1, &[Some("through".into())]);
+    let mut through = false;
+    for _ in 0..500 {
+        while let Ok(message) = receivers[1].channel().try_recv() {
+            through |= matches!(receivers[1].take(message), Intake::Data(batch) if batch.payload(0) == "through");
+        }
+        sleep(Duration::from_millis(10)).await;
+        if through {
+            break;
+        }
+    }
+    assert!(through, "partition 1 is read although partition 0 waits");
+    stop.send_replace(true);
+    running.await.unwrap().unwrap();
+}

@@ -1,0 +1,67 @@
+//! What runs between the threads.
+
+use crate::engine::emission::Emission;
+use crate::engine::keyed::KeyedBatch;
+use crate::engine::watermark::Progress;
+use crate::record::{DeadLetter, Origin};
+use crate::time::Micros;
+
+/// From a worker's stateless half to a shard.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Rows of one view.
+    Data {
+        /// The view's index in the plan.
+        view: u16,
+        /// The rows.
+        batch: Box<KeyedBatch>,
+    },
+    /// How far the sender's partitions of one view have come.
+    Progress {
+        /// The view's index in the plan.
+        view: u16,
+        /// Their combined progress.
+        progress: Progress,
+        /// Their greatest event time.
+        newest: Micros,
+    },
+    /// Everything that the sender read before the epoch's barrier is ahead of this message.
+    Barrier(u64),
+}
+
+/// From the workers to the thread that keeps what comes out.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// Feature rows of one view.
+    Rows {
+        /// The view's index in the plan.
+        view: u16,
+        /// The rows.
+        emission: Emission,
+        /// For each partition that the shard has seen for this view the offset after the last one folded.
+        positions: Vec<(Origin, i64)>,
+    },
+    /// Rows in error.
+    Dead(Vec<DeadLetter>),
+    /// A worker has read up to these offsets when the epoch began.
+    Read {
+        /// The epoch.
+        epoch: u64,
+        /// For each partition of the worker the offset after the last event read.
+        positions: Vec<(Origin, i64)>,
+    },
+    /// A shard has given out all that came before the epoch's barrier.
+    ShardDone {
+        /// The epoch.
+        epoch: u64,
+    },
+}
+
+/// From the coordinator to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Control {
+    /// An epoch begins.
+    Begin(u64),
+    /// The sources have ended or were stopped: finish what was read, begin this last epoch, and end.
+    Finish(u64),
+}

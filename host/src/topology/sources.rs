@@ -1,0 +1,92 @@
+//! Starts a plan's sources.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::plan::{Plan, SourcePlan};
+use crate::config::project::{KafkaStart, SourceKind};
+use crate::source::intake::IntakeSender;
+use crate::source::push::PushHandle;
+use crate::source::{SourceContext, SourceError, file, kafka, push, websocket};
+use crate::time::Clock;
+
+/// Where others hand events in.
+#[derive(Clone, Debug, Default)]
+pub struct Entrances {
+    /// Push sources, by name.
+    pub pushes: BTreeMap<String, PushHandle>,
+    /// WebSocket endpoints, by path.
+    pub ingests: BTreeMap<String, PushHandle>,
+}
+
+/// Spawns every source of the plan on the current runtime.
+pub(super) fn spawn(
+    plan: &Plan,
+    batch_rows: usize,
+    intake: &IntakeSender,
+    stop: &watch::Receiver<bool>,
+    safe: Vec<watch::Receiver<Vec<i64>>>,
+    clock: &Arc<dyn Clock>,
+) -> (JoinSet<Result<(), SourceError>>, Entrances) {
+    let mut tasks = JoinSet::new();
+    let mut entrances = Entrances::default();
+    for ((index, source), safe) in (0..).zip(&plan.sources).zip(safe) {
+        let context = SourceContext {
+            name: source.name.clone(),
+            index,
+            batch_rows,
+            intake: intake.clone(),
+            stop: stop.clone(),
+            safe,
+            clock: clock.clone(),
+        };
+        spawn_one(source, context, &mut tasks, &mut entrances);
+    }
+    (tasks, entrances)
+}
+
+fn spawn_one(
+    source: &SourcePlan,
+    context: SourceContext,
+    tasks: &mut JoinSet<Result<(), SourceError>>,
+    entrances: &mut Entrances,
+) {
+    match &source.kind {
+        SourceKind::File { path } => {
+            tasks.spawn(file::run(file::Options { path: path.value.clone(), start: 0 }, context));
+        }
+        SourceKind::WebSocketConnect { url, headers, send } => {
+            let headers = headers.iter().map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
+            let options = websocket::Options { headers, send: send.clone(), ..websocket::Options::new(url.value.clone()) };
+            tasks.spawn(websocket::run(options, context));
+        }
+        SourceKind::WebSocketListen { path } => {
+            let (handle, queue) = push::channel();
+            entrances.ingests.insert(path.value.clone(), handle);
+            tasks.spawn(push::run(push::Options { queue, first: 0 }, context));
+        }
+        SourceKind::Push => {
+            let (handle, queue) = push::channel();
+            entrances.pushes.insert(source.name.clone(), handle);
+            tasks.spawn(push::run(push::Options { queue, first: 0 }, context));
+        }
+        SourceKind::Kafka { brokers, topic, start, bounded, properties, group } => {
+            let start = match start {
+                KafkaStart::Earliest => kafka::Start::Earliest,
+                KafkaStart::Latest => kafka::Start::Latest,
+                KafkaStart::At(time) => kafka::Start::At(*time),
+            };
+            let properties = properties.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect();
+            let options = kafka::Options {
+                start,
+                bounded: *bounded,
+                properties,
+                ..kafka::Options::new(brokers.value.clone(), topic.value.clone(), group.clone())
+            };
+            tasks.spawn(kafka::run(options, context));
+        }
+    }
+}

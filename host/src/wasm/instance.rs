@@ -1,0 +1,256 @@
+//! A running guest: its store, its deadline, and what becomes of it after a fault.
+//!
+//! [`Sandbox`] is one instance of a component in a store of its own. [`Bound`] is what an adapter calls: an instance
+//! that has been bound; a fault throws it away, and the next call instantiates and binds afresh (5–10 µs from the pool,
+//! plus the guest's own start).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+
+use super::bindings::millrace::feature::columns::FieldParam;
+use super::convert::Breach;
+use super::engine::TICK;
+use super::limits::{GuestLog, Host, Limits, cut};
+use super::signature::Format;
+use crate::engine::udf::CallError;
+
+/// A deadline that is never met, and yet may be added to the present.
+const FOREVER: u64 = u64::MAX / 2;
+
+/// One instance in a store of its own.
+pub(super) struct Sandbox {
+    store: Store<Host>,
+    instance: Instance,
+    limits: Limits,
+}
+
+impl Sandbox {
+    /// Instantiates `pre`, whose start functions run under `limits` too.
+    pub(super) fn new(pre: &InstancePre<Host>, limits: &Limits, log: Arc<GuestLog>) -> Result<Self, CallError> {
+        let mut store = Store::new(pre.engine(), Host::new(limits, log));
+        store.limiter(|host| host);
+        store.set_hostcall_fuel(limits.bytes);
+        store.set_epoch_deadline(ticks(limits.time));
+        match pre.instantiate(&mut store) {
+            Ok(instance) => Ok(Self { store, instance, limits: *limits }),
+            Err(error) => Err(fault(&error, store.data_mut(), limits, 1).unwrap_or_else(|| {
+                CallError::Host(if error.is::<PoolConcurrencyLimitError>() {
+                    "there are more instances than the engine has room for".into()
+                } else {
+                    format!("the component does not instantiate: {error:#}")
+                })
+            })),
+        }
+    }
+
+    pub(super) fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    pub(super) fn store(&mut self) -> &mut Store<Host> {
+        &mut self.store
+    }
+
+    /// Runs `call` with `factor` times the time limit. After an error the instance must not be called again.
+    pub(super) fn call<R>(
+        &mut self,
+        factor: u32,
+        call: impl FnOnce(&mut Store<Host>) -> wasmtime::Result<R>,
+    ) -> Result<R, CallError> {
+        let host = self.store.data_mut();
+        host.memory_denied = false;
+        host.last_words = None;
+        self.store.set_epoch_deadline(ticks(self.limits.time.saturating_mul(factor)));
+        call(&mut self.store).map_err(|error| {
+            let limits = &self.limits;
+            // What is not a trap comes from reading what the guest returned.
+            fault(&error, self.store.data_mut(), limits, factor).unwrap_or_else(|| {
+                let bytes = limits.bytes;
+                CallError::Contract(format!("its result cannot be read within {bytes} bytes: {}", error.root_cause()))
+            })
+        })
+    }
+}
+
+/// The ticks after which `time` has certainly passed: the first may come at once.
+fn ticks(time: Duration) -> u64 {
+    let ticks = u64::try_from(time.as_nanos().div_ceil(TICK.as_nanos()));
+    ticks.map_or(FOREVER, |ticks| ticks.saturating_add(1).min(FOREVER))
+}
+
+/// What a trap was, or a denial of memory; none if `error` is neither.
+fn fault(error: &wasmtime::Error, host: &mut Host, limits: &Limits, factor: u32) -> Option<CallError> {
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::Interrupt) {
+        return Some(CallError::TimedOut(format!("{:?}", limits.time.saturating_mul(factor))));
+    }
+    if host.memory_denied {
+        return Some(CallError::OutOfMemory(limits.memory));
+    }
+    let trap = trap?.to_string();
+    let what = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
+    Some(CallError::Trap(match host.last_words.take() {
+        Some(words) => format!("{what}; its last words: {words}"),
+        None => what.to_owned(),
+    }))
+}
+
+/// One of the contract's interfaces, as an adapter calls it.
+pub(super) trait Interface: Sized + 'static {
+    /// What error messages call it.
+    const NAME: &'static str;
+    /// The name under which it is exported.
+    const EXPORT: &'static str;
+    /// Where its functions are in a component.
+    type Indices: Clone + Send + Sync;
+    /// Its functions in an instance.
+    type Guest: Send;
+    /// What `bind` returns.
+    type Signature: PartialEq + Send + Sync;
+
+    /// Finds the functions in a component that exports the interface.
+    fn indices(pre: &InstancePre<Host>) -> wasmtime::Result<Self::Indices>;
+
+    /// Finds the functions in an instance and checks their types.
+    fn load(indices: &Self::Indices, store: &mut Store<Host>, instance: &Instance) -> wasmtime::Result<Self::Guest>;
+
+    /// The names that the component holds.
+    fn names(guest: &Self::Guest, store: &mut Store<Host>) -> wasmtime::Result<Vec<String>>;
+
+    /// Binds the instance.
+    fn bind(
+        guest: &Self::Guest,
+        store: &mut Store<Host>,
+        name: &str,
+        input: &[FieldParam<'_>],
+        options: &str,
+    ) -> wasmtime::Result<Result<Self::Signature, String>>;
+}
+
+/// What a fresh instance is bound to.
+pub(super) struct Binding<I: Interface> {
+    pub(super) pre: InstancePre<Host>,
+    pub(super) digest: String,
+    pub(super) indices: I::Indices,
+    pub(super) name: String,
+    pub(super) input: Vec<Format>,
+    pub(super) options: String,
+    pub(super) limits: Limits,
+    pub(super) log: Arc<GuestLog>,
+}
+
+struct Live<I: Interface> {
+    sandbox: Sandbox,
+    guest: I::Guest,
+}
+
+impl<I: Interface> Binding<I> {
+    /// A fresh instance with its functions, not yet bound.
+    fn open(&self) -> Result<Live<I>, CallError> {
+        let mut sandbox = Sandbox::new(&self.pre, &self.limits, Arc::clone(&self.log))?;
+        let instance = sandbox.instance();
+        let guest = I::load(&self.indices, sandbox.store(), &instance)
+            .map_err(|error| CallError::Host(format!("{error:#}")))?;
+        Ok(Live { sandbox, guest })
+    }
+
+    /// Binds a fresh instance and returns it with the signature; the inner error is the guest's own.
+    fn bind(&self) -> Result<Result<(Live<I>, I::Signature), String>, CallError> {
+        let mut live = self.open()?;
+        let input: Vec<_> = self
+            .input
+            .iter()
+            .map(|Format { name, format, nullable }| FieldParam { name, format, nullable: *nullable })
+            .collect();
+        let Live { sandbox, guest } = &mut live;
+        let bound = sandbox.call(1, |store| I::bind(guest, store, &self.name, &input, &self.options))?;
+        Ok(bound.map_err(cut).map(|signature| (live, signature)))
+    }
+
+    /// What the guest answers to these columns and options, and an instance bound to them.
+    pub(super) fn signature(&self) -> Result<Result<I::Signature, String>, CallError> {
+        Ok(self.bind()?.map(|(_, signature)| signature))
+    }
+}
+
+/// A bound instance, made afresh after a fault.
+pub(super) struct Bound<I: Interface> {
+    binding: Arc<Binding<I>>,
+    signature: Arc<I::Signature>,
+    live: Option<Live<I>>,
+    /// What the time limit is multiplied by, until [`Bound::end_grant`].
+    factor: u32,
+}
+
+impl<I: Interface> Bound<I> {
+    /// Starts and binds an instance, whose signature must be the one that is known.
+    pub(super) fn start(binding: Arc<Binding<I>>, signature: Arc<I::Signature>) -> Result<Self, CallError> {
+        let mut bound = Self { binding, signature, live: None, factor: 1 };
+        bound.live = Some(bound.fresh()?);
+        Ok(bound)
+    }
+
+    fn fresh(&self) -> Result<Live<I>, CallError> {
+        let (live, signature) = self
+            .binding
+            .bind()?
+            .map_err(|words| CallError::Contract(format!("bound again to the same columns, it refused: {words}")))?;
+        if signature == *self.signature {
+            Ok(live)
+        } else {
+            Err(CallError::Contract("bound again to the same columns, it gave another signature".into()))
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.binding.limits
+    }
+
+    pub(super) fn grant_time(&mut self, factor: u32) {
+        self.factor = factor;
+    }
+
+    pub(super) fn end_grant(&mut self) {
+        self.factor = 1;
+    }
+
+    /// Calls the guest with `call` and reads its result with `read`. The instance outlives the call only if the guest
+    /// returned, and what it returned is in order or an error of its own.
+    pub(super) fn call<T, R>(
+        &mut self,
+        call: impl FnOnce(&I::Guest, &mut Store<Host>) -> wasmtime::Result<Result<T, String>>,
+        read: impl FnOnce(T) -> Result<R, Breach>,
+    ) -> Result<R, CallError> {
+        let mut live = match self.live.take() {
+            Some(live) => live,
+            None => self.fresh()?,
+        };
+        let Live { sandbox, guest } = &mut live;
+        let result = match sandbox.call(self.factor, |store| call(guest, store))? {
+            Ok(returned) => read(returned).map_err(|breach| CallError::Contract(breach.0))?,
+            Err(words) => {
+                self.live = Some(live);
+                return Err(CallError::Refused(cut(words)));
+            }
+        };
+        self.live = Some(live);
+        Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_never_short_of_its_time() {
+        assert_eq!(ticks(Duration::ZERO), 1);
+        assert_eq!(ticks(Duration::from_millis(1)), 2);
+        assert_eq!(ticks(TICK), 2);
+        assert_eq!(ticks(Duration::from_secs(1)), 101);
+        assert_eq!(ticks(Duration::MAX), FOREVER);
+    }
+}

@@ -1,0 +1,99 @@
+//! What the boundary costs: one piece of work written row by row and over columns, and the crossing alone.
+//!
+//! `value: float64`, `flag: boolean`, `text: utf8` → the same names. [`work`] is the closure that a benchmark runs natively
+//! beside [`row_closure`] and [`vectorised`]; [`passthrough`] hands back the buffers that it got.
+
+use millrace_sdk::prelude::*;
+use millrace_sdk::{NoOptions, Transform, Wanted, wire};
+
+/// A row of the benchmark.
+#[derive(Input)]
+pub struct In<'a> {
+    /// A float.
+    pub value: f64,
+    /// A flag.
+    pub flag: bool,
+    /// A text, to be lower-cased.
+    pub text: &'a str,
+}
+
+/// What becomes of it.
+#[derive(Output)]
+pub struct Out<'a> {
+    /// The float, scaled.
+    pub value: f64,
+    /// The flag, turned around.
+    pub flag: bool,
+    /// The text in lower case.
+    pub text: Lowercase<'a>,
+}
+
+/// The work, for one row.
+pub fn work(row: In<'_>) -> Out<'_> {
+    Out { value: row.value * 1.5 + 1.0, flag: !row.flag, text: Lowercase(row.text) }
+}
+
+/// The work, row by row.
+#[transform]
+pub fn row_closure(row: In<'_>) -> Out<'_> {
+    work(row)
+}
+
+/// The columns of the benchmark.
+#[derive(InputColumns)]
+pub struct Columns<'a> {
+    value: Column<'a, f64>,
+    flag: Column<'a, bool>,
+    text: Column<'a, &'a str>,
+}
+
+/// What becomes of them.
+#[derive(OutputColumns)]
+pub struct Built {
+    value: Builder<f64>,
+    flag: Builder<bool>,
+    text: Builder<String>,
+}
+
+/// The work, over whole columns.
+#[transform(columns)]
+pub fn vectorised(columns: Columns<'_>) -> Result<Built, String> {
+    let text = columns.text.text();
+    let text = if text.is_ascii() {
+        // In ASCII no letter changes its length: one pass over all the text, and the offsets stay.
+        Builder::from_text(text.to_ascii_lowercase(), columns.text.offsets())?
+    } else {
+        columns.text.iter().map(str::to_lowercase).collect()
+    };
+    Ok(Built {
+        value: columns.value.values().iter().map(|value| value * 1.5 + 1.0).collect(),
+        flag: columns.flag.iter().map(|flag| !flag).collect(),
+        text,
+    })
+}
+
+/// The crossing alone: buffers in, the same buffers out.
+pub struct Passthrough {}
+
+impl Transform for Passthrough {
+    const NAME: &'static str = "passthrough";
+    const COLUMNS: bool = true;
+    type Options = NoOptions;
+
+    fn wanted() -> Vec<Wanted> {
+        row_closure::wanted()
+    }
+
+    fn produced() -> Vec<wire::Field> {
+        vectorised::produced()
+    }
+
+    fn apply(_: &NoOptions, batch: wire::Batch) -> Result<wire::TransformOutput, String> {
+        Ok(wire::TransformOutput { batch, origin: None, rejected: Vec::new() })
+    }
+}
+
+millrace_sdk::export! { transforms: [row_closure, vectorised, Passthrough] }
+
+#[cfg(test)]
+mod tests;
