@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::ServeError;
 use super::error::Failure;
+use crate::config::diagnostics::nearest;
 use crate::store::online::OnlineView;
 
 /// Names longer than this are shortened in messages, and not compared with the known ones.
@@ -229,18 +230,14 @@ pub(super) fn shown(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// `; did you mean X?` where a known name is near, else nothing.
+/// `; did you mean X?` where a known name is near, else nothing. Long names are left alone: comparing them costs their
+/// lengths' product.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
-    let length = name.chars().take(LONGEST_NAME + 1).count();
-    if length > LONGEST_NAME {
+    if name.len() > LONGEST_NAME {
         return String::new();
     }
-    let near = known
-        .filter(|known| known.len() <= 4 * LONGEST_NAME)
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(distance, _)| *distance <= (length / 3).max(1))
-        .min();
-    near.map_or_else(String::new, |(_, known)| format!("; did you mean {known}?"))
+    let known = known.map(String::as_str).filter(|known| known.len() <= LONGEST_NAME);
+    nearest(name, known).map_or_else(String::new, |known| format!("; did you mean {known}?"))
 }
 
 #[cfg(test)]

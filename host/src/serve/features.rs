@@ -1,5 +1,6 @@
 //! `POST /get-online-features`: names → plan → one read a view, all at once → columns.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -8,14 +9,16 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::future::try_join_all;
-use std::borrow::Cow;
 
 use super::catalog::{Plan, ViewRead};
 use super::error::{Failure, json};
 use super::keys::{self, ViewKeys};
-use super::request::{FeaturesRequest, Scalar};
+use super::request::{FeaturesRequest, Scalar, Text};
 use super::response::{self, ViewRows};
 use super::{App, Shared, metrics, read_body};
+
+/// More features than any model takes.
+const MOST_FEATURES: usize = 10_000;
 
 /// The endpoint.
 pub(super) async fn get_online_features(
@@ -45,8 +48,8 @@ pub(super) async fn get_online_features(
     };
 
     // Names that are no join key are ignored, as Feast ignores them.
-    let entities: Vec<_> = request.entities.0.iter().filter(|(name, _)| app.catalog.is_join_key(name)).collect();
-    if let Some((name, _)) = entities.iter().find(|(_, values)| values.iter().any(is_compound)) {
+    let entities: Vec<_> = request.entities.0.iter().filter(|(name, _)| app.catalog.is_join_key(&name.0)).collect();
+    if let Some((Text(name), _)) = entities.iter().find(|(_, values)| values.iter().any(is_compound)) {
         let message = format!("key {name}: a list or an object is no key");
         return Err(Failure::unprocessable("bad-key", message, format!("entities.{name}")));
     }
@@ -67,6 +70,9 @@ fn plan<'a>(app: &'a App, request: &FeaturesRequest<'_>) -> Result<Cow<'a, Plan>
         None if request.features.is_empty() => {
             let message = "name \"features\" as [\"view:feature\"], or a \"feature_service\"".to_owned();
             Err(Failure::unprocessable("no-features", message, "features"))
+        }
+        None if request.features.len() > MOST_FEATURES => {
+            Err(Failure::too_large(format!("at most {MOST_FEATURES} features a request"), "features"))
         }
         None => Ok(Cow::Owned(app.catalog.features(request.features.iter().map(|name| name.0.as_ref()))?)),
     }

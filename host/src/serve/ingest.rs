@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::error::Failure;
 use super::{PushTarget, Shared, metrics};
+use crate::source::lines;
 
 /// When gathering ends, though more messages are there.
 const MOST_EVENTS: usize = 4_096;
@@ -103,7 +104,7 @@ async fn feed(shared: &Shared, path: &str, target: &dyn PushTarget, socket: &mut
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     let data = message.into_data();
                     bytes += data.len();
-                    lines(&data, &mut events);
+                    events.extend(lines::of(&data));
                 }
             }
             if events.len() >= MOST_EVENTS || bytes >= MOST_BYTES {
@@ -125,29 +126,5 @@ async fn feed(shared: &Shared, path: &str, target: &dyn PushTarget, socket: &mut
         if let Some(farewell) = ended {
             return farewell;
         }
-    }
-}
-
-/// The lines of a message, without a copy; blank ones hold no event.
-fn lines(data: &Bytes, events: &mut Vec<Bytes>) {
-    for line in data.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
-        events.push(data.slice_ref(line));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_is_one_event_or_lines_of_them() {
-        let cut = |text: &'static [u8]| {
-            let mut events = Vec::new();
-            lines(&Bytes::from_static(text), &mut events);
-            events
-        };
-        assert_eq!(cut(b"{\"a\": 1}"), [&b"{\"a\": 1}"[..]]);
-        assert_eq!(cut(b"{}\r\n\n {\"b\":2}\n"), [&b"{}"[..], b"{\"b\":2}"]);
-        assert!(cut(b" \n").is_empty());
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn row_count(entities: &Entities<'_>, most: usize) -> Result<usize, F
     let Some((first, values)) = columns.next() else { return Ok(1) };
     let rows = values.len();
     if let Some((name, values)) = columns.find(|(_, values)| values.len() != rows) {
-        let (first, name) = (shown(first), shown(name));
+        let (first, name) = (shown(&first.0), shown(&name.0));
         let message = format!("entities have as many values each: {first} has {rows}, {name} has {}", values.len());
         return Err(Failure::unprocessable("unequal-columns", message, format!("entities.{name}")));
     }
@@ -45,7 +45,7 @@ pub(super) fn row_count(entities: &Entities<'_>, most: usize) -> Result<usize, F
 pub(super) fn view_keys(entities: &Entities<'_>, view: &OnlineView, rows: usize) -> Result<ViewKeys, Failure> {
     let mut columns = Vec::with_capacity(view.keys.len());
     for (name, kind) in &view.keys {
-        let Some((_, values)) = entities.0.iter().find(|(known, _)| known == name) else {
+        let Some((_, values)) = entities.0.iter().find(|(known, _)| known.0 == *name) else {
             return Err(missing(name, &view.name, entities));
         };
         columns.push((name, kind, values));
@@ -68,7 +68,7 @@ pub(super) fn view_keys(entities: &Entities<'_>, view: &OnlineView, rows: usize)
 }
 
 fn missing(key: &str, view: &str, entities: &Entities<'_>) -> Failure {
-    let given: Vec<String> = entities.0.iter().map(|(name, _)| shown(name).into_owned()).collect();
+    let given: Vec<String> = entities.0.iter().map(|(name, _)| shown(&name.0).into_owned()).collect();
     let given = match given.is_empty() {
         true => "nothing is given".to_owned(),
         false => format!("given are: {}", given.iter().take(10).cloned().collect::<Vec<_>>().join(", ")),
@@ -147,6 +147,7 @@ fn describe(value: &Scalar<'_>) -> Cow<'static, str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::request::Text;
     use super::*;
 
     fn text(text: &str) -> Scalar<'_> {
@@ -200,8 +201,8 @@ mod tests {
             ttl: None,
         };
         let entities = Entities(vec![
-            ("b".into(), vec![text("x"), Scalar::Null, text("z")]),
-            ("a".into(), vec![Scalar::Integer(1), Scalar::Integer(2), Scalar::Integer(3)]),
+            (Text("b".into()), vec![text("x"), Scalar::Null, text("z")]),
+            (Text("a".into()), vec![Scalar::Integer(1), Scalar::Integer(2), Scalar::Integer(3)]),
         ]);
         let rows = row_count(&entities, 3).unwrap();
         let keys = view_keys(&entities, &view, rows).unwrap();

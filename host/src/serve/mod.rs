@@ -106,7 +106,7 @@ impl Default for Limits {
             body: 4 << 20,
             rows: 100_000,
             cells: 1_000_000,
-            in_flight: 256,
+            in_flight: 128,
             time: Duration::from_secs(30),
             sockets: 256,
             message: 1 << 20,

@@ -17,6 +17,9 @@ use super::error::{Detail, Failure};
 /// The longest piece of a wrong body that is sent back.
 const LONGEST_ECHO: usize = 1_000;
 
+/// More columns than any entity or frame has; it keeps the search for repeated names short.
+const MOST_COLUMNS: usize = 1_000;
+
 /// `POST /get-online-features`.
 #[derive(Debug, Deserialize)]
 pub(super) struct FeaturesRequest<'a> {
@@ -51,12 +54,12 @@ pub(super) struct PushRequest<'a> {
 }
 
 /// A string that borrows where it can.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// Join keys and their values, one a row; the later of two of one name counts.
 #[derive(Debug)]
-pub(super) struct Entities<'a>(pub(super) Vec<(Cow<'a, str>, Vec<Scalar<'a>>)>);
+pub(super) struct Entities<'a>(pub(super) Vec<(Text<'a>, Vec<Scalar<'a>>)>);
 
 /// One JSON value that may be a key.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,12 +88,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entities<'a> {
                 out.write_str("an object of lists")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entities: Vec<(Cow<'de, str>, Vec<Scalar<'de>>)> = Vec::new();
-                while let Some((Text(name), values)) = map.next_entry()? {
-                    replace_or_push(&mut entities, name, values).map_err(serde::de::Error::custom)?;
-                }
-                Ok(Entities(entities))
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                columns(map).map(Entities)
             }
         }
         input.deserialize_map(Read)
@@ -107,30 +106,34 @@ impl<'de> Deserialize<'de> for DataFrame {
                 out.write_str("an object of lists")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut columns: Vec<(String, Vec<Json>)> = Vec::new();
-                while let Some((name, values)) = map.next_entry()? {
-                    replace_or_push(&mut columns, name, values).map_err(serde::de::Error::custom)?;
-                }
-                Ok(DataFrame(columns))
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                columns(map).map(DataFrame)
             }
         }
         input.deserialize_map(Read)
     }
 }
 
-/// More columns than any entity or frame has; it keeps the search for repeated names short.
-const MOST_COLUMNS: usize = 1_000;
-
-fn replace_or_push<N: PartialEq, V>(columns: &mut Vec<(N, V)>, name: N, values: V) -> Result<(), &'static str> {
-    if let Some((_, known)) = columns.iter_mut().find(|(known, _)| *known == name) {
-        *known = values;
-    } else if columns.len() < MOST_COLUMNS {
-        columns.push((name, values));
-    } else {
-        return Err("more than 1000 columns");
+/// Reads an object as columns; the later of two of one name counts, in the place of the first.
+fn columns<'de, A, N, V>(mut map: A) -> Result<Vec<(N, V)>, A::Error>
+where
+    A: MapAccess<'de>,
+    N: Deserialize<'de> + PartialEq,
+    V: Deserialize<'de>,
+{
+    let mut columns: Vec<(N, V)> = Vec::new();
+    let mut read = 0;
+    while let Some((name, values)) = map.next_entry()? {
+        read += 1;
+        if read > MOST_COLUMNS {
+            return Err(serde::de::Error::custom(format_args!("more than {MOST_COLUMNS} columns")));
+        }
+        match columns.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = values,
+            None => columns.push((name, values)),
+        }
     }
-    Ok(())
+    Ok(columns)
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
@@ -318,7 +321,7 @@ mod tests {
             "features": ["v:f"], "feature_service": null, "more": {"ignored": [1]}}"#;
         let request = FeaturesRequest::parse(body.as_bytes()).unwrap();
         let [(b, values), (a, none)] = &request.entities.0[..] else { panic!("{request:?}") };
-        assert_eq!((b.as_ref(), a.as_ref(), none.len()), ("b", "a", 0));
+        assert_eq!((&*b.0, &*a.0, none.len()), ("b", "a", 0));
         let expected = [
             Scalar::Integer(1),
             Scalar::Text("x\n".into()),
@@ -337,7 +340,10 @@ mod tests {
     #[test]
     fn the_later_of_two_columns_of_one_name_counts() {
         let request = FeaturesRequest::parse(br#"{"entities": {"a": [1], "a": [2]}}"#).unwrap();
-        assert_eq!(request.entities.0, [(Cow::from("a"), vec![Scalar::Integer(2)])]);
+        assert_eq!(request.entities.0, [(Text("a".into()), vec![Scalar::Integer(2)])]);
+        let many = format!(r#"{{"entities": {{{}"a": []}}}}"#, r#""a": [], "#.repeat(MOST_COLUMNS));
+        let refused = FeaturesRequest::parse(many.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("more than 1000 columns"), "{refused}");
     }
 
     #[test]

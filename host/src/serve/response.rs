@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::catalog::Plan;
 use super::freshness::Moment;
 use super::keys::ViewKeys;
-use super::request::Scalar;
+use super::request::{Scalar, Text};
 use crate::record::Value;
 use crate::store::online::OnlineRow;
 use crate::time::{MILLISECOND, Micros, SECOND};
@@ -78,7 +78,7 @@ impl ViewRows {
 /// Writes the answer; `entities` are the columns that it repeats.
 pub(super) fn write(
     plan: &Plan,
-    entities: &[&(std::borrow::Cow<'_, str>, Vec<Scalar<'_>>)],
+    entities: &[&(Text<'_>, Vec<Scalar<'_>>)],
     views: &[ViewRows],
     full_names: bool,
     list_views: bool,
@@ -130,7 +130,7 @@ pub(super) fn write(
     let mut first = true;
     for (name, _) in entities {
         separate(&mut out, &mut first);
-        plain(&mut out, name);
+        plain(&mut out, name.0.as_ref());
     }
     for column in &plan.columns {
         separate(&mut out, &mut first);

@@ -15,7 +15,7 @@ use super::{Limits, Moment, ServeError, bind};
 use crate::record::Value;
 use crate::store::StoreError;
 use crate::time::SECOND;
-use fixture::{Answer, Server, Setup};
+use fixture::{Answer, Setup};
 
 const FEATURES: &str = "/get-online-features";
 
@@ -105,6 +105,8 @@ async fn hostile_bodies_are_refused_and_the_server_goes_on() {
     assert_eq!(code(&server.post(FEATURES, &conv_rate(json!(rows))).await), (413, "too-large".into()));
     let rows = vec![1; 800];
     assert_eq!(code(&server.post(FEATURES, &conv_rate(json!(rows))).await), (413, "too-large".into()));
+    let many = json!({"features": vec!["a:b"; 10_001], "entities": {"driver_id": [1]}});
+    assert_eq!(code(&server.post(FEATURES, &many).await), (413, "too-large".into()));
     assert_eq!(server.post(FEATURES, &conv_rate(json!([1001]))).await.status, 200);
 }
 

@@ -232,7 +232,7 @@ impl Setup {
     pub(super) fn feast() -> Self {
         let store = Arc::new(MemoryStore::default());
         let time = 1_647_266_400 * SECOND;
-        let rows = [(1001, 0.404_588_46, 0.407_570_75, 350.650_27), (1002, 0.465_874_58, 0.315_720_886, 0.0)];
+        let rows = [(1001, 0.404_588_46, 0.407_570_75, 350.650_27), (1002, 0.465_874_58, 0.315_720_9, 0.0)];
         for (id, conv_rate, acc_rate, miles) in rows {
             let values = [conv_rate, 46.533_29, acc_rate].map(Value::Float32).to_vec();
             store.put("driver_hourly_stats", &[id.into()], time, values);
