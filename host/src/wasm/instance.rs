@@ -66,10 +66,10 @@ impl Sandbox {
         self.store.set_epoch_deadline(ticks(self.limits.time.saturating_mul(factor)));
         call(&mut self.store).map_err(|error| {
             let limits = &self.limits;
-            // What is not a trap comes from reading what the guest returned.
+            // What is not a trap comes from reading what the guest hands over, as a result or a line of log.
             fault(&error, self.store.data_mut(), limits, factor).unwrap_or_else(|| {
                 let bytes = limits.bytes;
-                CallError::Contract(format!("its result cannot be read within {bytes} bytes: {}", error.root_cause()))
+                CallError::Contract(format!("what it hands over cannot be read within {bytes} bytes: {}", error.root_cause()))
             })
         })
     }

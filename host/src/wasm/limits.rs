@@ -27,7 +27,7 @@ pub struct Limits {
     pub memory: usize,
     /// Rows that one call may return.
     pub rows: usize,
-    /// Bytes that one call may return, with some overhead a column and a rejection.
+    /// Bytes that one call may hand over, with some overhead a column and a rejection.
     pub bytes: usize,
     /// Bytes of one state row of an aggregate.
     pub state: usize,
@@ -39,7 +39,7 @@ impl Default for Limits {
             time: Duration::from_secs(1),
             memory: 64 << 20,
             rows: 8 * MAX_ROWS,
-            bytes: 64 << 20,
+            bytes: 16 << 20,
             state: 4 << 10,
         }
     }

@@ -21,6 +21,9 @@ mod limits;
 mod signature;
 mod transform;
 
+#[cfg(test)]
+mod tests;
+
 pub use component::Component;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use error::{BindError, ComponentError};
