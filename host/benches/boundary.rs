@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array, AsArray, BooleanArray, BooleanBuilder, Float64Array, Float64Builder, StringArray, StringBuilder};
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, BooleanBuilder, Float64Array, Float64Builder, StringArray, StringBuilder,
+};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use criterion::{Criterion, Throughput};
 use millrace::record::Columns;
@@ -52,7 +54,7 @@ fn native(input: &Columns) -> Option<Columns> {
         flags.append_value(out.flag);
         texts.append_value(out.text);
     }
-    let columns = vec![Arc::new(values.finish()) as _, Arc::new(flags.finish()), Arc::new(texts.finish())];
+    let columns: Vec<ArrayRef> = vec![Arc::new(values.finish()), Arc::new(flags.finish()), Arc::new(texts.finish())];
     Some(Columns { rows: input.rows, columns })
 }
 

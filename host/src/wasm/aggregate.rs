@@ -148,8 +148,7 @@ type Folded = (Columns, Vec<Rejection>);
 
 impl Aggregate for Adapter {
     fn initial(&mut self, rows: usize) -> Result<Columns, CallError> {
-        let parts: Result<_, _> =
-            pieces::ranges(rows, MAX_ROWS).map(|range| self.initial_once(range.len())).collect();
+        let parts: Result<_, _> = pieces::ranges(rows, MAX_ROWS).map(|range| self.initial_once(range.len())).collect();
         self.bound.end_grant();
         pieces::concat(parts?, &self.shape.state_fields)
     }

@@ -67,9 +67,9 @@ impl Cache {
                 return None;
             }
         };
-        let component = code(&file).ok_or_else(|| "its checksum does not match".to_owned()).and_then(|code| {
-            deserialize(engine, code).map_err(|error| format!("{error:#}"))
-        });
+        let component = code(&file)
+            .ok_or_else(|| "its checksum does not match".to_owned())
+            .and_then(|code| deserialize(engine, code).map_err(|error| format!("{error:#}")));
         component
             .inspect_err(|reason| {
                 tracing::warn!(path = %path.display(), reason, "a compiled component is damaged; compiling it anew");

@@ -182,9 +182,7 @@ fn check_imports(engine: &Engine, component: &wasmtime::component::Component) ->
             ComponentItem::ComponentInstance(instance) => unknown.extend(
                 instance
                     .exports(engine)
-                    .filter(|(item, export)| {
-                        !matches!(export.ty, ComponentItem::Type(_)) && !allowed.contains(item)
-                    })
+                    .filter(|(item, export)| !matches!(export.ty, ComponentItem::Type(_)) && !allowed.contains(item))
                     .map(|(item, _)| format!("{name}#{item}")),
             ),
             _ => unknown.push(name.to_owned()),

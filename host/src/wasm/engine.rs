@@ -45,7 +45,9 @@ impl Default for EngineOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// wasmtime refused: most often the pool's address space, where a limit on it is set.
-    #[error("the WebAssembly engine cannot start with room for {instances} instances: {reason}; is there a `ulimit -v`?")]
+    #[error(
+        "the WebAssembly engine cannot start with room for {instances} instances: {reason}; is there a `ulimit -v`?"
+    )]
     Start {
         /// How many instances there was to be room for.
         instances: u32,
@@ -98,9 +100,9 @@ impl Engine {
         let mut linker = Linker::new(&engine);
         log::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host).map_err(refused)?;
         let cache = match options.cache {
-            Some(folder) => Some(
-                Cache::open(folder.clone(), &engine).map_err(|error| EngineError::Cache { folder, error })?,
-            ),
+            Some(folder) => {
+                Some(Cache::open(folder.clone(), &engine).map_err(|error| EngineError::Cache { folder, error })?)
+            }
             None => None,
         };
         let ticks = Arc::new(AtomicU64::new(0));

@@ -69,7 +69,10 @@ pub enum BindError {
         wanted: &'static str,
     },
     /// It holds several, and none was named.
-    #[error("the component holds several {wanted}s: name one of {}, as in `component = \"file.wasm#NAME\"`", listed(names))]
+    #[error(
+        "the component holds several {wanted}s: name one of {}, as in `component = \"file.wasm#NAME\"`",
+        listed(names)
+    )]
     Several {
         /// `transform` or `aggregate`.
         wanted: &'static str,

@@ -119,7 +119,8 @@ impl Adapter {
         let Self { bound, shape } = self;
         let limits = bound.limits();
         with_batch(&shape.input, input, |batch| {
-            bound.call(|guest, store| guest.call_apply(store, batch), |raw| read(raw, &shape.output, input.rows, limits))
+            bound
+                .call(|guest, store| guest.call_apply(store, batch), |raw| read(raw, &shape.output, input.rows, limits))
         })
     }
 

@@ -65,9 +65,10 @@ fn random(kind: &ColumnType, rows: usize, nulls: bool, rng: &mut ChaCha8Rng) -> 
 }
 
 fn owned(batch: &BatchParam<'_>) -> BatchResult {
-    let columns = batch.columns.iter().map(|column| ColumnResult {
-        buffers: column.buffers.iter().map(|buffer| buffer.to_vec()).collect(),
-    });
+    let columns = batch
+        .columns
+        .iter()
+        .map(|column| ColumnResult { buffers: column.buffers.iter().map(|buffer| buffer.to_vec()).collect() });
     BatchResult { rows: batch.rows, columns: columns.collect() }
 }
 
@@ -186,10 +187,20 @@ fn what_is_wrong_with_a_buffer_is_said() {
         (ColumnType::Utf8, 1, vec![none(), i32s(&[1, 2]), b"ab".into()], "its offsets do not begin at 0"),
         (ColumnType::Utf8, 2, vec![none(), i32s(&[0, 2, 1]), b"a".into()], "its offsets decrease"),
         (ColumnType::Utf8, 1, vec![none(), i32s(&[0, -1]), b"a".into()], "its offsets decrease"),
-        (ColumnType::Utf8, 1, vec![none(), i32s(&[0, 3]), b"a".into()], "its offsets end at 3 where its values have 1 bytes"),
+        (
+            ColumnType::Utf8,
+            1,
+            vec![none(), i32s(&[0, 3]), b"a".into()],
+            "its offsets end at 3 where its values have 1 bytes",
+        ),
         (ColumnType::Utf8, 1, vec![none(), i32s(&[0, 1]), vec![0xff]], "its text is not UTF-8"),
         (ColumnType::Utf8, 2, vec![none(), i32s(&[0, 1, 2]), "é".into()], "its text is not UTF-8"),
-        (ColumnType::Binary, 1, vec![none(), i32s(&[0, 0]), b"a".into()], "its offsets end at 0 where its values have 1 bytes"),
+        (
+            ColumnType::Binary,
+            1,
+            vec![none(), i32s(&[0, 0]), b"a".into()],
+            "its offsets end at 0 where its values have 1 bytes",
+        ),
         (list.clone(), 1, vec![none(), i32s(&[0, 1]), none()], "3 buffers where list<float64> has 4"),
         (
             list,
@@ -206,12 +217,16 @@ fn what_is_wrong_with_a_buffer_is_said() {
 
 #[test]
 fn a_null_where_none_may_be_is_refused() {
-    let columns = [Column { field: Arc::new(Field::new("x", ColumnType::Int32.arrow(), false)), kind: ColumnType::Int32 }];
+    let columns =
+        [Column { field: Arc::new(Field::new("x", ColumnType::Int32.arrow(), false)), kind: ColumnType::Int32 }];
     let lift = |validity: u8| {
         let buffers = vec![vec![validity], vec![0; 8]];
         lift(BatchResult { rows: 2, columns: vec![ColumnResult { buffers }] }, &columns, |_| Ok(()))
     };
-    assert_eq!(lift(0b01).map(|lifted| lifted.rows), Err(Breach("column `x`: a null where its signature has none".into())));
+    assert_eq!(
+        lift(0b01).map(|lifted| lifted.rows),
+        Err(Breach("column `x`: a null where its signature has none".into()))
+    );
     assert_eq!(lift(0b11).map(|lifted| lifted.rows), Ok(2));
     let missing = super::lift(BatchResult { rows: 2, columns: vec![] }, &columns, |_| Ok(()));
     assert_eq!(missing.map(|lifted| lifted.rows), Err(Breach("0 columns where its signature has 1".into())));

@@ -31,13 +31,11 @@ fn values(output: &Columns) -> Vec<f64> {
 #[test]
 fn an_aggregate_says_what_it_wants_keeps_and_gives() {
     let options = "{\"half-life\":\"5m\"}";
-    let factory = component("decayed_sum").aggregate(Some("decayed_sum"), &fields(), options, Limits::default()).unwrap();
+    let factory =
+        component("decayed_sum").aggregate(Some("decayed_sum"), &fields(), options, Limits::default()).unwrap();
     let signature = factory.signature();
     assert_eq!(signature.input, ["value", "time"]);
-    assert_eq!(
-        signature.state,
-        [field("sum", ColumnType::Float64, false), field("at", ColumnType::Timestamp, false)]
-    );
+    assert_eq!(signature.state, [field("sum", ColumnType::Float64, false), field("at", ColumnType::Timestamp, false)]);
     assert_eq!(signature.output.len(), 1);
     assert!(!signature.ordered);
     assert_eq!(factory.digest().map(str::len), Some(64));

@@ -12,7 +12,7 @@ use crate::wasm::{ComponentError, Limits};
 
 const UNREACHABLE: &str = "the UDF trapped: wasm `unreachable` instruction executed";
 const SLOWER: &str = "the UDF ran longer than its limit of 50ms";
-const TOO_MUCH: &str = "the UDF broke its contract: what it hands over cannot be read within 16777216 bytes: too much data \
+const TOO_MUCH: &str = "the UDF broke its contract: what it hands over cannot be read within 20971520 bytes: too much data \
     is being copied between the host and the guest: fuel allocated for hostcalls has been exhausted";
 
 /// What is said of a call with the rows `good`, `poison`, `fine`.
@@ -84,21 +84,13 @@ const AGGREGATES: &[(&str, Step, &str)] = &[
     ("update_error", Step::Update, "the UDF says: the UDF will not"),
     ("update_rejected_out_of_range", Step::Update, "the UDF broke its contract: it rejects row 3 of 3"),
     ("state_rows_too_few", Step::Update, "the UDF broke its contract: 1 rows where it was to return 2"),
-    (
-        "state_rows_too_many",
-        Step::Update,
-        "the UDF broke its contract: 3 rows where it was to return 2",
-    ),
+    ("state_rows_too_many", Step::Update, "the UDF broke its contract: 3 rows where it was to return 2"),
     (
         "state_of_other_types",
         Step::Update,
         "the UDF broke its contract: column `count`: its values buffer has 1 bytes where 2 of them take 16",
     ),
-    (
-        "state_buffers_missing",
-        Step::Update,
-        "the UDF broke its contract: column `count`: 0 buffers where int64 has 2",
-    ),
+    ("state_buffers_missing", Step::Update, "the UDF broke its contract: column `count`: 0 buffers where int64 has 2"),
     (
         "state_giant",
         Step::Update,
@@ -131,7 +123,7 @@ enum Step {
 fn limits(name: &str) -> Limits {
     // Only what never ends is given little time: the rest must be caught for what it does, however slow the machine.
     let time = Duration::from_millis(if name.contains("loop") || name == "slow" { 50 } else { 10_000 });
-    Limits { time, ..Limits::default() }
+    Limits { time, bytes: 20 << 20, ..Limits::default() }
 }
 
 fn value() -> Vec<FieldRef> {
@@ -149,12 +141,14 @@ fn read(output: &Columns) -> Vec<&str> {
 #[test]
 fn every_hostile_guest_has_its_test() {
     let component = component("hostile_faults");
-    let mut tested: Vec<_> = TRANSFORMS.iter().chain(BINDINGS).map(|(name, _)| *name).chain(WELL_BEHAVED.to_vec()).collect();
+    let mut tested: Vec<_> =
+        TRANSFORMS.iter().chain(BINDINGS).map(|(name, _)| *name).chain(WELL_BEHAVED.to_vec()).collect();
     let mut held: Vec<_> = component.transforms().iter().map(String::as_str).collect();
     tested.sort_unstable();
     held.sort_unstable();
     assert_eq!(tested, held);
-    let mut tested: Vec<_> = AGGREGATES.iter().map(|(name, ..)| *name).chain(WELL_BEHAVED_AGGREGATES.to_vec()).collect();
+    let mut tested: Vec<_> =
+        AGGREGATES.iter().map(|(name, ..)| *name).chain(WELL_BEHAVED_AGGREGATES.to_vec()).collect();
     let mut held: Vec<_> = component.aggregates().iter().map(String::as_str).collect();
     tested.sort_unstable();
     held.sort_unstable();
@@ -183,7 +177,8 @@ fn a_transform_loses_the_bad_row_alone() {
     for (name, _) in TRANSFORMS.iter().filter(|(name, _)| *name != "slow") {
         let factory = component.transform(Some(name), &value(), "{}", limits(name)).unwrap();
         let mut guarded = GuardedTransform::new(factory.create().unwrap(), factory.signature().output.clone());
-        let done = guarded.apply(&texts(&["a", "b", "c", "poison", "e"])).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let done =
+            guarded.apply(&texts(&["a", "b", "c", "poison", "e"])).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(read(&done.output), ["a", "b", "c", "e"], "{name}");
         let refused: Vec<_> = done.refused.iter().map(|refusal| (refusal.row, refusal.reason)).collect();
         let reason = if *name == "error" { DeadReason::Rejected } else { DeadReason::Fault };
@@ -282,7 +277,10 @@ fn an_aggregate_loses_the_bad_row_alone() {
 #[test]
 fn what_does_not_belong_here_is_refused_at_load() {
     let refusal = |name: &str| ENGINE.load(&bytes(name)).map(|_| ()).unwrap_err();
-    assert_eq!(refusal("hostile_forbidden_import"), ComponentError::UnknownImports(vec!["hostile:guest/network#connect".into()]));
+    assert_eq!(
+        refusal("hostile_forbidden_import"),
+        ComponentError::UnknownImports(vec!["hostile:guest/network#connect".into()])
+    );
     assert_eq!(
         refusal("hostile_forbidden_import").to_string(),
         "it imports `hostile:guest/network#connect`, which Millrace does not provide: a UDF may import only \
