@@ -292,7 +292,7 @@ impl Circuit {
     ) -> Result<Found<P>, GuardError> {
         self.check()?;
         let mut found = Found { good: Vec::new(), bad: Vec::new() };
-        let mut ahead = vec![0..rows];
+        let mut ahead: Vec<_> = std::iter::once(0..rows).collect();
         while let Some(range) = ahead.pop() {
             let mut result = call(&range, None);
             if range.len() == 1 && result.as_ref().is_err_and(CallError::is_time_out) {

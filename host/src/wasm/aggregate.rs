@@ -164,7 +164,8 @@ impl Aggregate for Adapter {
 
     fn evaluate(&mut self, state: &Columns, since: &[Micros], until: &[Micros]) -> Result<Columns, CallError> {
         if since.len() != state.rows || until.len() != state.rows {
-            return Err(CallError::Host(format!("{} windows for {} state rows", since.len(), state.rows)));
+            let (since, until, rows) = (since.len(), until.len(), state.rows);
+            return Err(CallError::Host(format!("{since} and {until} window bounds for {rows} state rows")));
         }
         let parts = pieces::ranges(state.rows, MAX_ROWS)
             .zip(since.chunks(MAX_ROWS).zip(until.chunks(MAX_ROWS)))

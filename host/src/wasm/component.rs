@@ -156,19 +156,23 @@ fn hold<I: Interface>(engine: &Engine, pre: &InstancePre<Host>, digest: &str) ->
     let instance = sandbox.instance();
     let guest = I::load(&indices, sandbox.store(), &instance).map_err(misshapen)?;
     let names = sandbox.call(1, |store| I::names(&guest, store)).map_err(ComponentError::Names)?;
-    let bad = |reason| Err(ComponentError::BadNames { interface, reason });
+    check_names(&names).map_err(|reason| ComponentError::BadNames { interface, reason })?;
+    Ok(Held { indices: Some(indices), names })
+}
+
+fn check_names(names: &[String]) -> Result<(), &'static str> {
     if names.is_empty() {
-        return bad("there is none");
+        return Err("there is none");
     }
     if names.len() > MAX_NAMES || names.iter().any(|name| name.is_empty() || name.len() > MAX_NAME) {
-        return bad("one is empty, or they are too many or too long");
+        return Err("one is empty, or they are too many or too long");
     }
     let mut sorted: Vec<_> = names.iter().collect();
     sorted.sort_unstable();
     if sorted.windows(2).any(|pair| matches!(pair, [one, next] if one == next)) {
-        return bad("one is there twice");
+        return Err("one is there twice");
     }
-    Ok(Held { indices: Some(indices), names })
+    Ok(())
 }
 
 /// Refuses every import that is neither the contract's `log` nor types alone.
@@ -213,4 +217,33 @@ fn interface<'a>(name: &'a str, wanted: &str) -> Option<&'a str> {
 
 fn served(version: &str) -> bool {
     version.strip_prefix(SERVED).is_some_and(|rest| rest.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_0_1_of_the_contract_is_served_and_nothing_else() {
+        let of = |name: &str| interface(name, "transform").map(served);
+        assert_eq!(of("millrace:feature/transform@0.1.0"), Some(true));
+        assert_eq!(of("millrace:feature/transform@0.1.17"), Some(true));
+        for other in ["@0.2.0", "@1.1.0", "@0.10.0", "@0.1", ""] {
+            assert_eq!(of(&format!("millrace:feature/transform{other}")), Some(false), "{other}");
+        }
+        for other in ["millrace:feature/transformer@0.1.0", "millrace:other/transform@0.1.0", "transform", "init"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn names_are_few_short_and_each_there_once() {
+        let check = |names: &[&str]| check_names(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(check(&["b", "a"]), Ok(()));
+        assert_eq!(check(&[]), Err("there is none"));
+        assert_eq!(check(&["b", "a", "b"]), Err("one is there twice"));
+        for bad in [&[""][..], &["a".repeat(MAX_NAME + 1).as_str()], &["a"; MAX_NAMES + 1]] {
+            assert_eq!(check(bad), Err("one is empty, or they are too many or too long"));
+        }
+    }
 }

@@ -23,8 +23,8 @@ use crate::error::{Blame, Fault};
 /// How often the time of running calls is looked at.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
-/// Native stack that a guest may use; a thread that calls guests needs twice that.
-const STACK: usize = 1 << 20;
+/// Native stack that a guest may use; a thread that calls guests needs that and its own.
+const STACK: usize = 512 << 10;
 
 /// How the engine of a process is made.
 #[derive(Clone, Debug)]

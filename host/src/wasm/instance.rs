@@ -66,10 +66,13 @@ impl Sandbox {
         self.store.set_epoch_deadline(ticks(self.limits.time.saturating_mul(factor)));
         call(&mut self.store).map_err(|error| {
             let limits = &self.limits;
-            // What is not a trap comes from reading what the guest returned.
+            // What is not a trap comes from reading what the guest hands over, as a result or a line of log.
             fault(&error, self.store.data_mut(), limits, factor).unwrap_or_else(|| {
                 let bytes = limits.bytes;
-                CallError::Contract(format!("its result cannot be read within {bytes} bytes: {}", error.root_cause()))
+                CallError::Contract(format!(
+                    "what it hands over cannot be read within {bytes} bytes: {}",
+                    error.root_cause()
+                ))
             })
         })
     }
@@ -147,6 +150,9 @@ struct Live<I: Interface> {
     guest: I::Guest,
 }
 
+/// An instance that was bound, and its signature.
+type BoundLive<I> = (Live<I>, <I as Interface>::Signature);
+
 impl<I: Interface> Binding<I> {
     /// A fresh instance with its functions, not yet bound.
     fn open(&self) -> Result<Live<I>, CallError> {
@@ -158,7 +164,7 @@ impl<I: Interface> Binding<I> {
     }
 
     /// Binds a fresh instance and returns it with the signature; the inner error is the guest's own.
-    fn bind(&self) -> Result<Result<(Live<I>, I::Signature), String>, CallError> {
+    fn bind(&self) -> Result<Result<BoundLive<I>, String>, CallError> {
         let mut live = self.open()?;
         let input: Vec<_> = self
             .input
@@ -244,6 +250,35 @@ impl<I: Interface> Bound<I> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn said(error: wasmtime::Error, denied: bool, words: Option<&str>) -> Option<String> {
+        let limits = Limits { time: Duration::from_millis(5), memory: 100, ..Limits::default() };
+        let mut host = Host::new(&limits, GuestLog::new("clean".into(), Arc::default()));
+        host.memory_denied = denied;
+        host.last_words = words.map(str::to_owned);
+        fault(&error, &mut host, &limits, 3).map(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn a_trap_is_called_by_its_cause() {
+        let trap = |trap: Trap| wasmtime::Error::from(trap).context("in the middle of something");
+        let said = |error, denied, words| said(error, denied, words).unwrap();
+        assert_eq!(
+            said(trap(Trap::UnreachableCodeReached), false, Some("panicked at row 7")),
+            "the UDF trapped: wasm `unreachable` instruction executed; its last words: panicked at row 7"
+        );
+        assert_eq!(said(trap(Trap::StackOverflow), false, None), "the UDF trapped: call stack exhausted");
+        assert_eq!(said(trap(Trap::Interrupt), true, None), "the UDF ran longer than its limit of 15ms");
+        assert_eq!(
+            said(trap(Trap::UnreachableCodeReached), true, Some("out of memory")),
+            "the UDF wanted more memory than its limit of 100 bytes"
+        );
+    }
+
+    #[test]
+    fn what_is_no_trap_is_left_to_the_caller() {
+        assert_eq!(said(wasmtime::format_err!("list out of bounds"), false, Some("words")), None);
+    }
 
     #[test]
     fn a_deadline_is_never_short_of_its_time() {

@@ -27,7 +27,7 @@ pub struct Limits {
     pub memory: usize,
     /// Rows that one call may return.
     pub rows: usize,
-    /// Bytes that one call may return, with some overhead a column and a rejection.
+    /// Bytes that one call may hand over, with some overhead a column and a rejection.
     pub bytes: usize,
     /// Bytes of one state row of an aggregate.
     pub state: usize,
@@ -35,7 +35,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { time: Duration::from_secs(1), memory: 64 << 20, rows: 8 * MAX_ROWS, bytes: 64 << 20, state: 4 << 10 }
+        Self { time: Duration::from_secs(1), memory: 64 << 20, rows: 8 * MAX_ROWS, bytes: 16 << 20, state: 4 << 10 }
     }
 }
 
@@ -50,6 +50,8 @@ impl Limits {
 pub(super) struct Host {
     memory_limit: usize,
     memory_used: usize,
+    /// What was taken last, to be given back should the growth fail all the same.
+    memory_taken: usize,
     /// Whether the guest was refused memory since the call began.
     pub(super) memory_denied: bool,
     /// The last line that the guest logged as an error since the call began: what it said before a trap.
@@ -59,7 +61,14 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new(limits: &Limits, log: Arc<GuestLog>) -> Self {
-        Self { memory_limit: limits.memory, memory_used: 0, memory_denied: false, last_words: None, log }
+        Self {
+            memory_limit: limits.memory,
+            memory_used: 0,
+            memory_taken: 0,
+            memory_denied: false,
+            last_words: None,
+            log,
+        }
     }
 
     /// Takes `more` bytes, or notes that they were denied.
@@ -67,10 +76,16 @@ impl Host {
         let wanted = self.memory_used.saturating_add(more);
         if wanted > self.memory_limit {
             self.memory_denied = true;
+            self.memory_taken = 0;
             return false;
         }
         self.memory_used = wanted;
+        self.memory_taken = more;
         true
+    }
+
+    fn give_back(&mut self) {
+        self.memory_used = self.memory_used.saturating_sub(std::mem::take(&mut self.memory_taken));
     }
 }
 
@@ -79,8 +94,19 @@ impl wasmtime::ResourceLimiter for Host {
         Ok(self.take(desired.saturating_sub(current)))
     }
 
+    /// Called after a denial too, when nothing was taken.
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.give_back();
+        Ok(())
+    }
+
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         Ok(self.take(desired.saturating_sub(current).saturating_mul(size_of::<usize>())))
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.give_back();
+        Ok(())
     }
 }
 
@@ -181,6 +207,23 @@ mod tests {
         assert!(!host.memory_denied);
         assert!(!host.memory_growing(100, 200, None).unwrap());
         assert!(host.memory_denied);
+        host.memory_grow_failed(wasmtime::format_err!("denied")).unwrap();
         assert!(host.memory_growing(100, 120, None).unwrap());
+        assert!(!host.table_growing(10, 11, None).unwrap());
+        host.table_grow_failed(wasmtime::format_err!("denied")).unwrap();
+        assert!(!host.memory_growing(120, 121, None).unwrap());
+        assert!(host.memory_growing(120, 120, None).unwrap());
+    }
+
+    #[test]
+    fn memory_that_was_granted_and_not_to_be_had_comes_back() {
+        use wasmtime::ResourceLimiter as _;
+        let limits = Limits { memory: 200, ..Limits::default() };
+        let mut host = Host::new(&limits, GuestLog::new("clean".into(), Arc::default()));
+        assert!(host.memory_growing(0, 150, None).unwrap());
+        host.memory_grow_failed(wasmtime::format_err!("no room")).unwrap();
+        host.memory_grow_failed(wasmtime::format_err!("no room")).unwrap();
+        assert!(host.memory_growing(0, 200, None).unwrap());
+        assert!(!host.memory_growing(200, 201, None).unwrap());
     }
 }

@@ -6,7 +6,7 @@
 //!                   once, cached on disk                 known and checked   after a fault, made afresh
 //! ```
 //!
-//! Always true: what a guest returns is checked before anything else sees it ([`convert`]); a call is bounded in time,
+//! Always true: what a guest returns is checked before anything else sees it (`convert`); a call is bounded in time,
 //! memory, rows and bytes ([`Limits`]); a guest reaches the host through nothing but the contract's `log`.
 
 mod aggregate;
@@ -20,6 +20,9 @@ mod instance;
 mod limits;
 mod signature;
 mod transform;
+
+#[cfg(test)]
+mod tests;
 
 pub use component::Component;
 pub use engine::{Engine, EngineError, EngineOptions};
