@@ -80,11 +80,7 @@ impl Blame for SimulateError {
 ///
 /// # Errors
 /// [`SimulateError`].
-pub async fn run(
-    target: Target,
-    options: Options,
-    mut stop: watch::Receiver<bool>,
-) -> Result<Summary, SimulateError> {
+pub async fn run(target: Target, options: Options, mut stop: watch::Receiver<bool>) -> Result<Summary, SimulateError> {
     let endless = options.stream.events.is_none();
     if let (true, Target::File(path)) = (endless, &target) {
         let path = path.display();

@@ -56,7 +56,10 @@ fn the_command_line_says_what_is_simulated() {
     assert_eq!((options.stream.events, options.stream.start, options.speed), (Some(900), 7 * SECOND, Some(60.0)));
     assert_eq!(options.stream.disorder, 5 * SECOND);
     let kafka = Target::Kafka { brokers: "a:1,b:2".into(), topic: "t".into() };
-    assert_eq!((plan("--to kafka:a:1,b:2/t").unwrap().0, plan("--to kafka://a:1,b:2/t").unwrap().0), (kafka.clone(), kafka));
+    assert_eq!(
+        (plan("--to kafka:a:1,b:2/t").unwrap().0, plan("--to kafka://a:1,b:2/t").unwrap().0),
+        (kafka.clone(), kafka)
+    );
     assert_eq!(plan("--to -").unwrap().0, Target::Stdout);
     assert_eq!(plan("--to ws://h/p").unwrap().0, Target::Connect { url: "ws://h/p".into() });
     for (line, cause) in [
@@ -105,9 +108,10 @@ async fn a_paced_stream_keeps_to_the_clock_and_stops_when_told() {
 async fn clients_get_the_stream_and_a_close_at_its_end() {
     let address = free_address();
     let url = format!("ws://{address}/transactions");
-    let running = tokio::spawn(async move {
-        simulate(&format!("--events 5000 --once --to listen:{address}/transactions")).await
-    });
+    let running =
+        tokio::spawn(
+            async move { simulate(&format!("--events 5000 --once --to listen:{address}/transactions")).await },
+        );
     let mut socket = loop {
         match connect_async(&url).await {
             Ok((socket, _)) => break socket,

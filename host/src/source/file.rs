@@ -77,7 +77,8 @@ fn read(options: &Options, mut cutter: Cutter, mut give: impl FnMut(Vec<RawBatch
         let length = file.metadata()?.len();
         if length < options.start {
             let start = options.start;
-            let cause = format!("it has {length} bytes but was read up to byte {start} before: is it another file now?");
+            let cause =
+                format!("it has {length} bytes but was read up to byte {start} before: is it another file now?");
             return Err(io::Error::other(cause));
         }
         // From the byte before, so that a line which starts at the very position is not skipped.

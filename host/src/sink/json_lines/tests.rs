@@ -58,10 +58,7 @@ fn text_is_escaped_and_binary_is_base64() {
     }
     let bytes: Vec<Option<&[u8]>> = vec![Some(b""), Some(b"\x00"), Some(b"\xff\xfe"), Some(b"abc"), None];
     let printed = column("b", BinaryArray::from(bytes));
-    assert_eq!(
-        printed,
-        [r#"{"b":""}"#, r#"{"b":"AA=="}"#, r#"{"b":"//4="}"#, r#"{"b":"YWJj"}"#, r#"{"b":null}"#]
-    );
+    assert_eq!(printed, [r#"{"b":""}"#, r#"{"b":"AA=="}"#, r#"{"b":"//4="}"#, r#"{"b":"YWJj"}"#, r#"{"b":null}"#]);
 }
 
 #[test]

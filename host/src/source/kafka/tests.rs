@@ -31,11 +31,8 @@ impl Broker {
     }
 
     fn produce(&self, partition: i32, payloads: &[Option<Bytes>]) {
-        let producer: BaseProducer = ClientConfig::new()
-            .set("bootstrap.servers", &self.brokers)
-            .set("linger.ms", "1")
-            .create()
-            .unwrap();
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).set("linger.ms", "1").create().unwrap();
         for payload in payloads {
             let record = BaseRecord::<(), [u8]>::to(TOPIC).partition(partition).timestamp(NOW / 1000);
             let record = match payload {
@@ -52,11 +49,8 @@ impl Broker {
     }
 
     fn committed(&self, partitions: i32) -> Vec<Option<i64>> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", &self.brokers)
-            .set("group.id", "millrace")
-            .create()
-            .unwrap();
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).set("group.id", "millrace").create().unwrap();
         let mut list = TopicPartitionList::new();
         list.add_partition_range(TOPIC, 0, partitions - 1);
         let list = consumer.committed_offsets(list, Duration::from_secs(5)).unwrap();
@@ -141,7 +135,7 @@ async fn latest_begins_after_what_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_and_a_topic_that_come_later_are_waited_for() {
+async fn a_broker_that_comes_later_is_waited_for_and_found_again() {
     let broker = Broker::new(1);
     broker.cluster.broker_down(-1).unwrap();
     let mut stage = Stage::new(16);
@@ -163,6 +157,19 @@ async fn a_broker_and_a_topic_that_come_later_are_waited_for() {
     broker.cluster.broker_down(-1).unwrap();
     stage.run(|context| run(broker.options(), context));
     sleep(Duration::from_millis(100)).await;
+    stage.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_comes_later_is_waited_for() {
+    let broker = Broker::new(0);
+    let mut stage = Stage::new(16);
+    stage.run(|context| run(broker.options(), context));
+    sleep(Duration::from_millis(300)).await;
+    broker.cluster.create_topic(TOPIC, 2, 1).unwrap();
+    broker.produce(1, &[Some("a".into())]);
+    let seen = stage.take(1).await;
+    assert_eq!((seen.partitions, seen.events(1)), (Some(2), &[(0, "a".into())][..]));
     stage.stop().await.unwrap();
 }
 
