@@ -17,6 +17,9 @@ pub const START: Micros = 1_735_689_600 * SECOND;
 /// One transaction in so many is for nothing: a shop asks whether the card is good.
 const CARD_CHECKS: u64 = 200;
 
+/// Room for a line, in bytes.
+const LINE: usize = 256;
+
 /// What the stream is like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -105,6 +108,7 @@ impl Cards {
         let time = (scheduled - self.delay()).div_euclid(MILLISECOND);
         let merchant = choice.of(&MERCHANTS);
 
+        out.reserve(LINE);
         out.extend_from_slice(b"{\"tid\":\"");
         tid(high, low, out);
         out.extend_from_slice(b"\",\"datetime\":");
@@ -155,16 +159,13 @@ impl Choice {
 /// Thirty-two random hexadecimal digits, in the groups of a UUID.
 fn tid(high: u64, low: u64, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'-'; 36];
-    let places = (0..8).chain(9..13).chain(14..18).chain(19..23).chain(24..36);
-    let digits = (0..16).map(|digit| high >> (4 * digit)).chain((0..16).map(|digit| low >> (4 * digit)));
-    for (place, digit) in places.zip(digits) {
-        let digit = DIGITS.get((digit & 15) as usize);
-        if let (Some(place), Some(digit)) = (text.get_mut(place), digit) {
-            *place = *digit;
+    for (number, byte) in high.to_le_bytes().into_iter().chain(low.to_le_bytes()).enumerate() {
+        if matches!(number, 4 | 6 | 8 | 10) {
+            out.push(b'-');
         }
+        out.extend(DIGITS.get(usize::from(byte >> 4)));
+        out.extend(DIGITS.get(usize::from(byte & 15)));
     }
-    out.extend_from_slice(&text);
 }
 
 fn integer(value: i64, out: &mut Vec<u8>) {

@@ -135,7 +135,7 @@ async fn latest_begins_after_what_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_and_a_topic_that_come_later_are_waited_for() {
+async fn a_broker_that_comes_later_is_waited_for_and_found_again() {
     let broker = Broker::new(1);
     broker.cluster.broker_down(-1).unwrap();
     let mut stage = Stage::new(16);
@@ -157,6 +157,19 @@ async fn a_broker_and_a_topic_that_come_later_are_waited_for() {
     broker.cluster.broker_down(-1).unwrap();
     stage.run(|context| run(broker.options(), context));
     sleep(Duration::from_millis(100)).await;
+    stage.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_comes_later_is_waited_for() {
+    let broker = Broker::new(0);
+    let mut stage = Stage::new(16);
+    stage.run(|context| run(broker.options(), context));
+    sleep(Duration::from_millis(300)).await;
+    broker.cluster.create_topic(TOPIC, 2, 1).unwrap();
+    broker.produce(1, &[Some("a".into())]);
+    let seen = stage.take(1).await;
+    assert_eq!((seen.partitions, seen.events(1)), (Some(2), &[(0, "a".into())][..]));
     stage.stop().await.unwrap();
 }
 
