@@ -4,44 +4,41 @@
 //! holds every row of the last flush or a newer one of the same key, and the replay of the epoch brings the rest.
 //!
 //! In the folder, a sled database:
-//! - its own tree: `term` → the last term taken (u64, little-endian), durable before it is used; `schemas/VIEW` →
+//! - a tree `meta`: `term` → the last term taken (u64, little-endian), durable before it is used; `schemas/VIEW` →
 //!   the columns that rows of that view were written with ([`schema`]), with the format's magic and version;
-//! - a tree `rows/VIEW` a view: key bytes ([`table::put_key`]) and the piece's number → in the first piece the number
-//!   of the row's schema and how many pieces there are (two u16, little-endian), then the row ([`row`]).
+//! - a tree `rows/VIEW` a view: chunks of rows ([`segment`], [`row`]), to which each flush appends what has changed.
 //!
 //! A deletion stays as a row of its own for [`BURIAL`] flushes, so that older rows that come late do not bring the key
 //! back, and is then dropped.
 
 mod row;
 mod schema;
+mod segment;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Buf;
 
-use super::columns::{Cells, Typed, check_key, check_keys, is_deleted};
+use super::columns::{Typed, check_key, check_keys, is_deleted};
 use super::{OnlineBatch, OnlineReader, OnlineRow, OnlineView, OnlineWriter, ReadFuture};
 use crate::record::Value;
 use crate::store::StoreError;
-use crate::store::disk::{Disk, Wholes};
+use crate::store::disk::Disk;
 use row::{Fence, Layout, RowWriter};
 use schema::Schema;
-use table::{Change, Entry, MAX_KEY, Rows};
+use segment::Segments;
+use table::{Change, MAX_KEY, Rows};
 
 /// Bytes of sled's pages that stay in memory: all rows are there already, outside of sled.
-const CACHE: u64 = 64 * 1024 * 1024;
+const CACHE: u64 = 16 * 1024 * 1024;
 
 /// How many flushes a deletion is remembered for.
 const BURIAL: u32 = 64;
-
-/// How many rows a flush copies under one lock.
-const SLICE: usize = 64;
 
 const TERM: &str = "term";
 
@@ -50,6 +47,8 @@ pub struct EmbeddedStore;
 
 /// The writing side of an [`EmbeddedStore`].
 pub struct EmbeddedWriter {
+    /// Each table's rows on disk.
+    segments: Vec<Segments>,
     store: Arc<Store>,
     term: u64,
     sequence: u64,
@@ -67,18 +66,15 @@ pub struct EmbeddedReader {
 }
 
 struct Store {
-    disk: Disk,
     tables: Vec<Table>,
     by_name: HashMap<String, usize>,
+    disk: Disk,
 }
 
 struct Table {
     view: Arc<OnlineView>,
     layout: Layout,
     rows: Rows,
-    tree: sled::Tree,
-    /// The schema that rows are written with.
-    schema: u16,
 }
 
 impl EmbeddedStore {
@@ -94,12 +90,14 @@ impl EmbeddedStore {
         let meta = disk.tree(b"meta")?;
         let term = take_term(&disk, &meta)?;
         let mut tables = Vec::with_capacity(views.len());
+        let mut segments = Vec::with_capacity(views.len());
         let mut by_name = HashMap::with_capacity(views.len());
         let mut buried = VecDeque::new();
         for view in views {
             check_keys(disk.name(), view)?;
-            let (table, deletions) = Table::open(&disk, &meta, view)?;
-            buried.extend(deletions.into_iter().map(|hash| (0, tables.len(), hash)));
+            let table = Table { view: view.clone(), layout: Layout::new(&view.features), rows: Rows::new() };
+            segments.push(open_segments(&disk, &meta, &table)?);
+            buried.extend(table.rows.deletions().into_iter().map(|hash| (0, tables.len(), hash)));
             if by_name.insert(view.name.clone(), tables.len()).is_some() {
                 return Err(disk.refused(format!("two views have the name {}", view.name)));
             }
@@ -107,6 +105,7 @@ impl EmbeddedStore {
         }
         let store = Arc::new(Store { disk, tables, by_name });
         let writer = EmbeddedWriter {
+            segments,
             store: store.clone(),
             term,
             sequence: 0,
@@ -138,140 +137,27 @@ impl Store {
     }
 }
 
-impl Table {
-    /// Opens a view's rows, and returns the hashes of the deletions among them.
-    fn open(disk: &Disk, meta: &sled::Tree, view: &Arc<OnlineView>) -> Result<(Self, Vec<u64>), StoreError> {
-        let wrong = |cause: String| disk.damaged(format!("view {}: {cause}", view.name));
-        let key = schema::schemas_key(&view.name);
-        let mut schemas = match meta.get(&key).map_err(|error| disk.error(error))? {
-            None => Vec::new(),
-            Some(bytes) => schema::decode(&bytes).map_err(wrong)?,
-        };
-        let current = Schema::from(view.as_ref());
-        let place = match schemas.iter().position(|schema| *schema == current) {
-            Some(place) => place,
-            None => {
-                schemas.push(current);
-                let bytes = schema::encode(&schemas);
-                let bytes = bytes.ok_or_else(|| disk.refused(format!("view {} has changed too often", view.name)))?;
-                meta.insert(key.as_str(), bytes).map_err(|error| disk.error(error))?;
-                schemas.len() - 1
-            }
-        };
-        let table = Self {
-            view: view.clone(),
-            layout: Layout::new(&view.features),
-            rows: Rows::new(),
-            tree: disk.tree(format!("rows/{}", view.name).as_bytes())?,
-            schema: u16::try_from(place).map_err(|_| wrong("too many schemas".into()))?,
-        };
-        let deletions = table.load(disk, &schemas)?;
-        Ok((table, deletions))
-    }
-
-    fn load(&self, disk: &Disk, schemas: &[Schema]) -> Result<Vec<u64>, StoreError> {
-        let layouts: Vec<_> = schemas.iter().map(|schema| Layout::new(&schema.features)).collect();
-        let mut deletions = Vec::new();
-        let (mut dropped, mut torn) = (0_u64, 0_u64);
-        for whole in Wholes::new(disk, self.tree.iter()) {
-            let whole = whole?;
-            let mut rest = &whole.value[..];
-            let head = rest.try_get_u16_le().ok().zip(rest.try_get_u16_le().ok());
-            let schema = head.and_then(|(schema, _)| {
-                let place = usize::from(schema);
-                Some((schemas.get(place)?, layouts.get(place)?, schema == self.schema))
-            });
-            let (Some((schema, layout, current)), Some(fence), Some((_, pieces))) = (schema, Fence::read(rest), head)
-            else {
-                let key = whole.key.escape_ascii();
-                return Err(disk.damaged(format!("view {}: the row of key {key} does not read", self.view.name)));
-            };
-            if schema.keys != self.view.keys {
-                dropped += 1;
-                disk.remove(&self.tree, &whole.key, 0..whole.pieces)?;
-                continue;
-            }
-            // A crash amid the pieces of a long row: the replay writes it again.
-            if whole.pieces < pieces {
-                torn += 1;
-                disk.remove(&self.tree, &whole.key, 0..whole.pieces)?;
-                continue;
-            }
-            if row::is_deletion(rest) {
-                deletions.push(self.rows.load(&whole.key, rest, whole.pieces));
-            } else if current {
-                self.rows.load(&whole.key, rest, whole.pieces);
-            } else {
-                let moved = row::carry_over(rest, fence, (layout, &schema.features), &self.view.features);
-                let moved = moved.ok_or_else(|| {
-                    let key = whole.key.escape_ascii();
-                    disk.damaged(format!("view {}: the row of key {key} does not read", self.view.name))
-                })?;
-                self.rows.load(&whole.key, &moved, whole.pieces);
-            }
+/// Loads a view's rows into its table, and sees to it that its columns are among the schemas.
+fn open_segments(disk: &Disk, meta: &sled::Tree, table: &Table) -> Result<Segments, StoreError> {
+    let view = &*table.view;
+    let key = schema::schemas_key(&view.name);
+    let mut schemas = match meta.get(&key).map_err(|error| disk.error(error))? {
+        None => Vec::new(),
+        Some(bytes) => schema::decode(&bytes).map_err(|cause| disk.damaged(format!("view {}: {cause}", view.name)))?,
+    };
+    let current = Schema::from(view);
+    let place = match schemas.iter().position(|schema| *schema == current) {
+        Some(place) => place,
+        None => {
+            schemas.push(current);
+            let bytes = schema::encode(&schemas);
+            let bytes = bytes.ok_or_else(|| disk.refused(format!("view {} has changed too often", view.name)))?;
+            meta.insert(key.as_str(), bytes).map_err(|error| disk.error(error))?;
+            schemas.len() - 1
         }
-        if dropped > 0 {
-            tracing::warn!(
-                view = self.view.name,
-                rows = dropped,
-                "the keys of the view have changed: its rows are dropped"
-            );
-        }
-        if torn > 0 {
-            tracing::warn!(
-                view = self.view.name,
-                rows = torn,
-                "rows that a crash cut short are dropped until they are replayed"
-            );
-        }
-        Ok(deletions)
-    }
-
-    /// Writes what has changed in one shard to sled, the lock held only while rows are copied.
-    fn flush(&self, disk: &Disk, shard: usize, copies: &mut Copies) -> Result<(), StoreError> {
-        let dirty = self.rows.take_dirty(shard);
-        for hashes in dirty.chunks(SLICE) {
-            copies.clear();
-            self.rows.clean(shard, hashes, |entry| copies.push(entry, self.schema));
-            for (key, value, former) in copies.iter() {
-                let pieces = disk.insert(&self.tree, key, value)?;
-                disk.remove(&self.tree, key, pieces..former)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Keys and values copied out from under a lock.
-#[derive(Default)]
-struct Copies {
-    bytes: Vec<u8>,
-    /// Where each key and value are, and how many pieces the former value had.
-    spans: Vec<(Range<usize>, Range<usize>, u16)>,
-}
-
-impl Copies {
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.spans.clear();
-    }
-
-    fn push(&mut self, entry: &mut Entry, schema: u16) {
-        let key = self.bytes.len();
-        self.bytes.extend_from_slice(entry.key());
-        let value = self.bytes.len();
-        let pieces = entry.row().len().saturating_add(4).div_ceil(crate::store::disk::PIECE);
-        let pieces = u16::try_from(pieces).unwrap_or(u16::MAX);
-        self.bytes.extend_from_slice(&schema.to_le_bytes());
-        self.bytes.extend_from_slice(&pieces.to_le_bytes());
-        self.bytes.extend_from_slice(entry.row());
-        self.spans.push((key..value, value..self.bytes.len(), std::mem::replace(&mut entry.pieces, pieces)));
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8], u16)> {
-        let bytes = |span: &Range<usize>| self.bytes.get(span.clone()).unwrap_or_default();
-        self.spans.iter().map(move |(key, value, former)| (bytes(key), bytes(value), *former))
-    }
+    };
+    let tree = disk.tree(format!("rows/{}", view.name).as_bytes())?;
+    Segments::load(disk, tree, &schemas, place, &view.name, &table.rows)
 }
 
 impl OnlineWriter for EmbeddedWriter {
@@ -293,12 +179,12 @@ impl OnlineWriter for EmbeddedWriter {
             }
             let fence = Fence { event_time, term: self.term, sequence: self.sequence };
             if is_deleted(batch.deleted.as_ref(), row) {
-                let change = Change { fence, row: self.row.deletion(fence), buried: self.flushes };
+                let change = Change { fence, row: self.row.deletion(fence), buried: self.flushes, dirty: true };
                 let hash = table.rows.upsert(&self.key, change);
                 self.buried.push_back((self.flushes, place, hash));
             } else {
-                let row = self.row.row(fence, &features as &[Cells<'_>], row);
-                table.rows.upsert(&self.key, Change { fence, row, buried: 0 });
+                let row = self.row.row(fence, &features, row);
+                table.rows.upsert(&self.key, Change { fence, row, buried: 0, dirty: true });
             }
         }
         if refused > 0 {
@@ -321,18 +207,13 @@ impl OnlineWriter for EmbeddedWriter {
             if flush >= before {
                 break;
             }
-            if let Some(table) = store.tables.get(place)
-                && let Some((key, pieces)) = table.rows.exhume(hash, before)
-            {
-                store.disk.remove(&table.tree, &key, 0..pieces)?;
+            if let Some(table) = store.tables.get(place) {
+                table.rows.exhume(hash, before);
             }
             self.buried.pop_front();
         }
-        let mut copies = Copies::default();
-        for table in &store.tables {
-            for shard in 0..table.rows.shards() {
-                table.flush(&store.disk, shard, &mut copies)?;
-            }
+        for (table, segments) in store.tables.iter().zip(&mut self.segments) {
+            segments.flush(&store.disk, &table.rows)?;
         }
         store.disk.sync()
     }

@@ -1,7 +1,8 @@
 //! The rows of one view in memory: a hash map in shards, each behind a lock that is held for one row.
 //!
 //! An entry is one allocation that holds key and row; a row of the same length is replaced in place. Each shard keeps
-//! the hashes of what has changed since the last flush, so that a flush looks at nothing else.
+//! the hashes of what has changed since the last flush, so that a flush looks at nothing else. The shard of a key is
+//! also where it is on disk: [`super::segment`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +15,8 @@ use crate::record::Value;
 use crate::store::fields::{put_bytes, put_text};
 use crate::store::online::columns::Cells;
 
-/// How many shards a view has: enough that requests seldom meet the writer.
-const SHARDS: u8 = 64;
+/// How many shards a view has: enough that requests seldom meet the writer. Part of the format on disk.
+pub(super) const SHARDS: u8 = 64;
 
 /// How long the key's length is, before key and row.
 const PREFIX: usize = 2;
@@ -23,40 +24,45 @@ const PREFIX: usize = 2;
 /// The longest key that is kept, in bytes.
 pub(super) const MAX_KEY: usize = 4096;
 
+/// How many rows a flush copies under one lock.
+const SLICE: usize = 64;
+
+/// Key and row of an entry: the key's length (u16, little-endian), the key, the row (see [`super::row`]).
+pub(super) fn split(packed: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = u16::from_le_bytes(*packed.first_chunk()?);
+    packed.get(PREFIX..)?.split_at_checked(usize::from(length))
+}
+
 /// A key with its row.
-pub(super) struct Entry {
+struct Entry {
     hash: u64,
-    /// The key's length (u16, little-endian), the key, the row.
-    bytes: Box<[u8]>,
+    packed: Box<[u8]>,
     /// Of a deletion: the flush before which it was made.
-    pub(super) buried: u32,
-    /// How many pieces the row has on disk.
-    pub(super) pieces: u16,
+    buried: u32,
     dirty: bool,
 }
 
 impl Entry {
-    fn split(&self) -> (&[u8], &[u8]) {
-        let length = self.bytes.first_chunk().map_or(0, |length| u16::from_le_bytes(*length));
-        self.bytes.get(PREFIX..).and_then(|rest| rest.split_at_checked(usize::from(length))).unwrap_or_default()
+    fn key(&self) -> &[u8] {
+        split(&self.packed).unwrap_or_default().0
     }
 
-    /// The key's bytes.
-    pub(super) fn key(&self) -> &[u8] {
-        self.split().0
-    }
-
-    /// The row's bytes: see [`super::row`].
-    pub(super) fn row(&self) -> &[u8] {
-        self.split().1
+    fn row(&self) -> &[u8] {
+        split(&self.packed).unwrap_or_default().1
     }
 
     fn replace(&mut self, row: &[u8]) {
-        let start = self.bytes.len() - self.row().len();
-        match self.bytes.get_mut(start..) {
+        let start = self.packed.len() - self.row().len();
+        match self.packed.get_mut(start..) {
             Some(old) if old.len() == row.len() => old.copy_from_slice(row),
-            _ => self.bytes = pack(self.key(), row),
+            _ => self.packed = pack(self.key(), row),
         }
+    }
+
+    /// Appends what is kept of it on disk: the length of the rest (u32, little-endian), key and row.
+    fn copy(&mut self, records: &mut Vec<u8>) {
+        self.dirty = false;
+        put_bytes(records, &self.packed);
     }
 }
 
@@ -72,7 +78,10 @@ fn pack(key: &[u8], row: &[u8]) -> Box<[u8]> {
 #[derive(Default)]
 struct Shard {
     entries: HashTable<Entry>,
+    /// The hashes of entries that no flush has copied yet.
     dirty: Vec<u64>,
+    /// The bytes of all entries.
+    bytes: usize,
 }
 
 /// What a row does to what was there.
@@ -82,6 +91,8 @@ pub(super) struct Change<'a> {
     pub(super) row: &'a [u8],
     /// Of a deletion: the flush before which it is made.
     pub(super) buried: u32,
+    /// Whether the row is to go to disk with the next flush.
+    pub(super) dirty: bool,
 }
 
 /// The rows of one view.
@@ -94,24 +105,19 @@ impl Rows {
         Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
     }
 
-    /// How many shards there are, for [`Rows::take_dirty`].
-    pub(super) fn shards(&self) -> usize {
-        self.shards.len()
-    }
-
     /// The shard of a hash: by bits that the map inside does not use first.
-    fn shard_of(hash: u64) -> usize {
-        usize::from(hash.to_le_bytes()[4] % SHARDS)
+    fn shard_of(hash: u64) -> u8 {
+        hash.to_le_bytes()[4] % SHARDS
     }
 
-    fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        #[expect(clippy::indexing_slicing, reason = "shard_of and shards() bound it")]
-        let shard = &self.shards[shard];
+    fn lock(&self, shard: u8) -> MutexGuard<'_, Shard> {
+        #[expect(clippy::indexing_slicing, reason = "there are as many, and the remainder bounds it")]
+        let shard = &self.shards[usize::from(shard % SHARDS)];
         // What a panic could leave behind is one row, whole or not there.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a row in if it is newer than what is there, and marks it for the next flush. Returns the key's hash.
+    /// Takes a row in if it is newer than what is there. Returns the key's hash.
     pub(super) fn upsert(&self, key: &[u8], change: Change<'_>) -> u64 {
         let hash = xxh3_64(key);
         let shard = &mut *self.lock(Self::shard_of(hash));
@@ -121,28 +127,21 @@ impl Rows {
                 if Fence::read(entry.row()).is_some_and(|fence| fence >= change.fence) {
                     return hash;
                 }
+                shard.bytes -= entry.packed.len();
                 entry.replace(change.row);
                 entry
             }
             hash_table::Entry::Vacant(place) => {
-                let entry = Entry { hash, bytes: pack(key, change.row), buried: 0, pieces: 0, dirty: false };
+                let entry = Entry { hash, packed: pack(key, change.row), buried: 0, dirty: false };
                 place.insert(entry).into_mut()
             }
         };
+        shard.bytes += entry.packed.len();
         entry.buried = change.buried;
-        if !entry.dirty {
+        if change.dirty && !entry.dirty {
             entry.dirty = true;
             shard.dirty.push(hash);
         }
-        hash
-    }
-
-    /// Puts in a row that is on disk as it is.
-    pub(super) fn load(&self, key: &[u8], row: &[u8], pieces: u16) -> u64 {
-        let hash = xxh3_64(key);
-        let shard = &mut *self.lock(Self::shard_of(hash));
-        let entry = Entry { hash, bytes: pack(key, row), buried: 0, pieces, dirty: false };
-        shard.entries.insert_unique(hash, entry, |entry| entry.hash);
         hash
     }
 
@@ -153,37 +152,57 @@ impl Rows {
         shard.entries.find(hash, |entry| entry.key() == key).map(|entry| read(entry.row()))
     }
 
-    /// The hashes of what has changed in a shard since they were last taken.
-    pub(super) fn take_dirty(&self, shard: usize) -> Vec<u64> {
-        std::mem::take(&mut self.lock(shard).dirty)
+    /// How many bytes the rows of a shard take.
+    pub(super) fn bytes(&self, shard: u8) -> usize {
+        self.lock(shard).bytes
     }
 
-    /// Hands the changed entries behind `hashes` to `each` under the shard's lock, and counts them as flushed.
-    pub(super) fn clean(&self, shard: usize, hashes: &[u64], mut each: impl FnMut(&mut Entry)) {
-        let shard = &mut *self.lock(shard);
-        for &hash in hashes {
-            if let Some(entry) = shard.entries.find_mut(hash, |entry| entry.hash == hash && entry.dirty) {
-                entry.dirty = false;
-                each(entry);
+    /// Appends the records of what has changed in a shard since the last copy: see [`Entry::copy`].
+    pub(super) fn copy_changed(&self, shard: u8, records: &mut Vec<u8>) {
+        let dirty = std::mem::take(&mut self.lock(shard).dirty);
+        for hashes in dirty.chunks(SLICE) {
+            let entries = &mut self.lock(shard).entries;
+            for &hash in hashes {
+                if let Some(entry) = entries.find_mut(hash, |entry| entry.hash == hash && entry.dirty) {
+                    entry.copy(records);
+                }
             }
         }
     }
 
-    /// Takes out the deletion with that hash that was made before flush `before`, and returns its key and pieces.
-    pub(super) fn exhume(&self, hash: u64, before: u32) -> Option<(Vec<u8>, u16)> {
+    /// Appends the records of all that a shard holds.
+    pub(super) fn copy_all(&self, shard: u8, records: &mut Vec<u8>) {
+        let shard = &mut *self.lock(shard);
+        records.reserve(shard.bytes + 4 * shard.entries.len());
+        shard.dirty.clear();
+        shard.entries.iter_mut().for_each(|entry| entry.copy(records));
+    }
+
+    /// Takes out the deletion with that hash if it was made before flush `before`.
+    pub(super) fn exhume(&self, hash: u64, before: u32) {
         let shard = &mut *self.lock(Self::shard_of(hash));
         let gone = |entry: &Entry| {
             entry.hash == hash && !entry.dirty && entry.buried < before && super::row::is_deletion(entry.row())
         };
-        let entry = shard.entries.find_entry(hash, gone).ok()?;
-        let (entry, _) = entry.remove();
-        Some((entry.key().to_vec(), entry.pieces))
+        if let Ok(entry) = shard.entries.find_entry(hash, gone) {
+            shard.bytes -= entry.remove().0.packed.len();
+        }
+    }
+
+    /// The hashes of all deletions.
+    pub(super) fn deletions(&self) -> Vec<u64> {
+        let of_shard = |shard| {
+            let shard = self.lock(shard);
+            let deleted = shard.entries.iter().filter(|entry| super::row::is_deletion(entry.row()));
+            deleted.map(|entry| entry.hash).collect::<Vec<_>>()
+        };
+        (0..SHARDS).flat_map(of_shard).collect()
     }
 
     /// How many keys there are, deletions among them.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        (0..self.shards()).map(|shard| self.lock(shard).entries.len()).sum()
+        (0..SHARDS).map(|shard| self.lock(shard).entries.len()).sum()
     }
 }
 

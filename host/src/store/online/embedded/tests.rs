@@ -96,11 +96,11 @@ fn deletions_are_dropped_after_a_while_from_memory_and_disk() {
         writer.flush().unwrap();
     }
     assert_eq!(writer.store.tables[0].rows.len(), 1);
-    assert_eq!(writer.store.tables[0].tree.len(), 1);
     assert!(writer.buried.is_empty());
     drop(writer);
     let (mut writer, reader) = folder.open(std::slice::from_ref(&view));
     assert_eq!(get(&reader, &view, 7), Some((20, Value::Int64(7))));
+    assert_eq!(get(&reader, &view, 9), None, "deleted, though its row is still on disk");
     writer.write(&delete(40)).unwrap();
     writer.flush().unwrap();
     drop((writer, reader));
@@ -110,6 +110,45 @@ fn deletions_are_dropped_after_a_while_from_memory_and_disk() {
         writer.flush().unwrap();
     }
     assert_eq!(writer.store.tables[0].rows.len(), 0, "those of an earlier run too");
+}
+
+#[test]
+fn the_disk_holds_a_few_times_the_rows_however_often_they_change() {
+    let folder = Folder::new();
+    let view = view("texts", &[("card", "int64")], &[("text", "utf8")]);
+    let views = std::slice::from_ref(&view);
+    let write = |writer: &mut EmbeddedWriter, time: i64, deleted: bool| {
+        let keys: Vec<i64> = (0..1_000).collect();
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1_000); 1_000]));
+        let batch = batch(&view, vec![int64(&keys)], vec![time; 1_000], vec![text]);
+        writer.write(&OnlineBatch { deleted: deleted.then(|| vec![true; 1_000].into()), ..batch }).unwrap();
+        writer.flush().unwrap();
+    };
+    let (mut writer, _) = folder.open(views);
+    let mut most = 0;
+    for time in 0..40 {
+        write(&mut writer, time, false);
+        most = most.max(writer.segments[0].pieces());
+    }
+    // Of each of 64 shards a flush writes some 16 KiB, and there may be 128 KiB and twice that.
+    assert!((64 * 8..64 * 12).contains(&most), "{most} chunks");
+    drop(writer);
+    let (mut writer, reader) = folder.open(views);
+    for key in [0, 500, 999] {
+        assert_eq!(get(&reader, &view, key).unwrap().0, 39);
+    }
+    for time in 40..60 {
+        write(&mut writer, time, true);
+        write(&mut writer, time, false);
+    }
+    write(&mut writer, 60, true);
+    for _ in 0..BURIAL + 1 {
+        writer.flush().unwrap();
+    }
+    drop((writer, reader));
+    let (writer, _) = folder.open(views);
+    let rows = &writer.store.tables[0].rows;
+    assert!((0..table::SHARDS).map(|shard| rows.bytes(shard)).sum::<usize>() < 1_000 * 40, "deletions alone");
 }
 
 #[test]
@@ -124,13 +163,17 @@ fn rows_longer_than_a_piece_come_back_and_shrink() {
     };
     let (mut writer, _) = folder.open(std::slice::from_ref(&view));
     write(&mut writer, 1, &long);
-    assert_eq!(writer.store.tables[0].tree.len(), 4);
+    assert_eq!(writer.segments[0].pieces(), 4);
     drop(writer);
     let (mut writer, reader) = folder.open(std::slice::from_ref(&view));
     let values = read(&reader, &view, &[vec![Value::Int64(1)]], &[0, 1]).unwrap().remove(0).unwrap().values;
     assert_eq!(values, [Value::Utf8(long), Value::Int64(9)]);
     write(&mut writer, 2, "short");
-    assert_eq!(writer.store.tables[0].tree.len(), 1);
+    drop((writer, reader));
+    let (mut writer, reader) = folder.open(std::slice::from_ref(&view));
+    assert_eq!(get(&reader, &view, 1), Some((2, Value::Utf8("short".into()))));
+    writer.flush().unwrap();
+    assert_eq!(writer.segments[0].pieces(), 1, "written anew without it");
     drop((writer, reader));
     let (_writer, reader) = folder.open(std::slice::from_ref(&view));
     assert_eq!(get(&reader, &view, 1), Some((2, Value::Utf8("short".into()))));
@@ -141,16 +184,18 @@ fn a_long_row_that_a_crash_cut_short_is_dropped() {
     let folder = Folder::new();
     let view = view("long", &[("card", "int64")], &[("text", "utf8")]);
     let (mut writer, _) = folder.open(std::slice::from_ref(&view));
-    let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(200_000)]));
-    writer.write(&batch(&view, vec![int64(&[1])], vec![1], vec![text])).unwrap();
+    let text = |length| -> ArrayRef { Arc::new(StringArray::from(vec!["x".repeat(length)])) };
+    writer.write(&batch(&view, vec![int64(&[1])], vec![1], vec![text(3)])).unwrap();
     writer.flush().unwrap();
-    let tree = writer.store.tables[0].tree.clone();
+    writer.write(&batch(&view, vec![int64(&[1])], vec![2], vec![text(200_000)])).unwrap();
+    writer.flush().unwrap();
+    let tree = writer.segments[0].tree();
     let last = tree.last().unwrap().unwrap().0;
     tree.remove(last).unwrap();
     drop((writer, tree));
     let (writer, reader) = folder.open(std::slice::from_ref(&view));
-    assert_eq!(get(&reader, &view, 1), None);
-    assert_eq!(writer.store.tables[0].tree.len(), 0);
+    assert_eq!(get(&reader, &view, 1), Some((1, Value::Utf8("xxx".into()))), "the one before is still there");
+    assert_eq!(writer.segments[0].pieces(), 1);
 }
 
 #[test]
@@ -179,23 +224,25 @@ fn a_changed_view_keeps_the_features_that_stay() {
     let other = view("v", &[("account", "int64")], &[("b", "int64")]);
     let (writer, reader) = folder.open(std::slice::from_ref(&other));
     assert_eq!(get(&reader, &other, 1), None, "another key: another entity");
-    assert_eq!(writer.store.tables[0].tree.len(), 0);
+    assert_eq!(writer.segments[0].pieces(), 0);
 }
 
 #[test]
-fn a_damaged_row_is_named() {
+fn a_damaged_chunk_is_named() {
     let folder = Folder::new();
     let view = counts();
     let (mut writer, _) = folder.open(std::slice::from_ref(&view));
-    writer.write(&one(&view, 0x41, 5, 1)).unwrap();
+    writer.write(&one(&view, 1, 5, 1)).unwrap();
     writer.flush().unwrap();
-    let tree = writer.store.tables[0].tree.clone();
-    let key = tree.first().unwrap().unwrap().0;
-    tree.insert(key, &[0, 0, 1, 0, 1, 2, 3]).unwrap();
+    let tree = writer.segments[0].tree();
+    let (key, value) = tree.first().unwrap().unwrap();
+    let mut value = value.to_vec();
+    *value.last_mut().unwrap() ^= 1;
+    tree.insert(key, value).unwrap();
     drop((writer, tree));
     let error = EmbeddedStore::open(folder.0.path(), &[view]).err().unwrap();
     assert!(matches!(error, StoreError::Damaged { .. }));
-    assert!(error.to_string().contains("view counts: the row of key A\\x00"), "{error}");
+    assert!(error.to_string().contains("view counts, chunk") && error.to_string().contains("CRC"), "{error}");
 }
 
 #[test]
