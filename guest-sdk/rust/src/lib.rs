@@ -38,6 +38,8 @@ pub mod component;
 pub mod log;
 mod options;
 mod record;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
 mod time;
 mod transform;
 #[doc(hidden)]

@@ -67,7 +67,7 @@ pub fn vectorised(columns: Columns<'_>) -> Result<Built, String> {
     };
     Ok(Built {
         value: columns.value.values().iter().map(|value| value * 1.5 + 1.0).collect(),
-        flag: columns.flag.iter().map(|flag| !flag).collect(),
+        flag: Builder::from_bits(columns.flag.bits().iter().map(|bits| !bits).collect(), columns.flag.len()),
         text,
     })
 }

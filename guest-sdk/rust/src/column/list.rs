@@ -109,7 +109,7 @@ impl<'a, T: FromColumn<'a>> FromColumn<'a> for Vec<T> {
 /// A column of lists being written.
 #[derive(Clone, Debug)]
 pub struct ListBuilder<B> {
-    offsets: Vec<u8>,
+    offsets: Vec<[u8; 4]>,
     items: B,
 }
 
@@ -143,7 +143,7 @@ impl<T: IntoColumn> IntoColumn for Vec<T> {
     }
 
     fn finish(builder: Self::Builder, validity: Vec<u8>) -> Vec<Vec<u8>> {
-        let mut buffers = vec![validity, builder.offsets];
+        let mut buffers = vec![validity, builder.offsets.into_flattened()];
         buffers.extend(T::finish(builder.items, Vec::new()));
         buffers
     }

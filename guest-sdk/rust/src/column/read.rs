@@ -125,6 +125,8 @@ pub trait Primitive: Copy {
     fn to_bytes(self) -> Self::Bytes;
     /// The number in it.
     fn native(self) -> Self::Native;
+    /// Values as one buffer.
+    fn flatten(values: Vec<Self::Bytes>) -> Vec<u8>;
     /// The numbers in place, where their address and this machine's byte order allow it.
     fn cast(bytes: &[Self::Bytes]) -> Option<&[Self::Native]>;
 }
@@ -155,6 +157,9 @@ macro_rules! primitive {
             fn native(self) -> Self {
                 self
             }
+            fn flatten(values: Vec<Self::Bytes>) -> Vec<u8> {
+                values.into_flattened()
+            }
             fn cast(bytes: &[Self::Bytes]) -> Option<&[Self::Native]> {
                 cast(bytes.as_flattened())
             }
@@ -182,6 +187,9 @@ impl Primitive for Timestamp {
     #[inline]
     fn native(self) -> i64 {
         self.micros()
+    }
+    fn flatten(values: Vec<Self::Bytes>) -> Vec<u8> {
+        values.into_flattened()
     }
     fn cast(bytes: &[Self::Bytes]) -> Option<&[Self::Native]> {
         cast(bytes.as_flattened())

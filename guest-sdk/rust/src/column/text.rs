@@ -142,7 +142,7 @@ read_owned! { String, &'a str; Cow<'a, str>, &'a str; Vec<u8>, &'a [u8]; Cow<'a,
 /// A column of bytes being written.
 #[derive(Clone, Debug)]
 pub struct BytesBuilder {
-    offsets: Vec<u8>,
+    offsets: Vec<[u8; 4]>,
     bytes: Vec<u8>,
 }
 
@@ -152,41 +152,50 @@ fn offset(len: usize) -> [u8; 4] {
 }
 
 /// A column of offsets that has no value yet.
-pub(crate) fn new_offsets(rows: usize) -> Vec<u8> {
-    let mut offsets = Vec::with_capacity((rows + 1) * 4);
-    offsets.extend_from_slice(&[0; 4]);
+pub(crate) fn new_offsets(rows: usize) -> Vec<[u8; 4]> {
+    let mut offsets = Vec::with_capacity(rows + 1);
+    offsets.push([0; 4]);
     offsets
 }
 
 /// Ends a value at `len`.
 #[inline]
-pub(crate) fn push_offset(offsets: &mut Vec<u8>, len: usize) {
-    offsets.extend_from_slice(&offset(len));
+pub(crate) fn push_offset(offsets: &mut Vec<[u8; 4]>, len: usize) {
+    offsets.push(offset(len));
 }
 
 /// The number of values that the offsets hold.
-pub(crate) fn values(offsets: &[u8]) -> usize {
-    offsets.len() / 4 - 1
+pub(crate) fn values(offsets: &[[u8; 4]]) -> usize {
+    offsets.len() - 1
 }
 
-/// A column of text being written. A type of one's own is written into it as [`fmt::Write`], then ended.
+/// A column of text being written. A type of one's own writes a value piece by piece, through [`fmt::Write`], then ends it.
 #[derive(Clone, Debug)]
 pub struct TextBuilder {
-    pub(crate) offsets: Vec<u8>,
-    pub(crate) text: String,
+    pub(crate) offsets: Vec<[u8; 4]>,
+    /// UTF-8, for only whole characters go in.
+    pub(crate) text: Vec<u8>,
 }
 
 impl TextBuilder {
-    /// The text to append to; all that is appended until [`TextBuilder::end`] is one value.
+    /// Appends to the value of this row.
     #[inline]
-    pub fn text(&mut self) -> &mut String {
-        &mut self.text
+    pub fn push_str(&mut self, text: &str) {
+        self.text.extend_from_slice(text.as_bytes());
     }
 
     /// Ends the value of this row.
     #[inline]
     pub fn end(&mut self) {
         push_offset(&mut self.offsets, self.text.len());
+    }
+}
+
+impl Write for TextBuilder {
+    #[inline]
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push_str(text);
+        Ok(())
     }
 }
 
@@ -201,12 +210,12 @@ impl IntoColumn for &str {
     }
 
     fn builder(rows: usize) -> Self::Builder {
-        TextBuilder { offsets: new_offsets(rows), text: String::with_capacity(rows * TEXT_BYTES) }
+        TextBuilder { offsets: new_offsets(rows), text: Vec::with_capacity(rows * TEXT_BYTES) }
     }
 
     #[inline]
     fn append_to(self, builder: &mut Self::Builder) {
-        builder.text.push_str(self);
+        builder.push_str(self);
         builder.end();
     }
 
@@ -219,7 +228,7 @@ impl IntoColumn for &str {
     }
 
     fn finish(builder: Self::Builder, validity: Vec<u8>) -> Vec<Vec<u8>> {
-        vec![validity, builder.offsets, builder.text.into_bytes()]
+        vec![validity, builder.offsets.into_flattened(), builder.text]
     }
 }
 
@@ -249,7 +258,7 @@ impl IntoColumn for &[u8] {
     }
 
     fn finish(builder: Self::Builder, validity: Vec<u8>) -> Vec<Vec<u8>> {
-        vec![validity, builder.offsets, builder.bytes]
+        vec![validity, builder.offsets.into_flattened(), builder.bytes]
     }
 }
 
@@ -299,17 +308,40 @@ write_as! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lowercase<'a>(pub &'a str);
 
+/// The bit that no ASCII byte has, in each of eight bytes.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+/// Eight ASCII letters at once: a byte from `A` to `Z` gets the bit that makes it lower case.
+#[inline]
+fn lowercase_word(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // The high bit of a byte, after the addition, says whether it was at least `A`, or past `Z`.
+    let low = word & !HIGH_BITS;
+    let from_a = low + (0x80 - b'A' as u64) * EACH;
+    let past_z = low + (0x7f - b'Z' as u64) * EACH;
+    word | ((from_a & !past_z & !word & HIGH_BITS) >> 2)
+}
+
 impl Lowercase<'_> {
     #[inline]
     fn push_to(self, builder: &mut TextBuilder) {
+        // One pass for ASCII; whatever else shows on the way makes it go back.
         let start = builder.text.len();
-        if self.0.is_ascii() {
-            builder.text.push_str(self.0);
-            if let Some(copy) = builder.text.get_mut(start..) {
-                copy.make_ascii_lowercase();
-            }
-        } else {
-            builder.text.push_str(&self.0.to_lowercase());
+        let (words, rest) = self.0.as_bytes().as_chunks::<8>();
+        let (mut seen, mut seen_in_rest) = (0, 0);
+        builder.text.reserve(self.0.len());
+        for word in words {
+            let word = u64::from_le_bytes(*word);
+            seen |= word;
+            builder.text.extend_from_slice(&lowercase_word(word).to_le_bytes());
+        }
+        for byte in rest {
+            seen_in_rest |= byte;
+            builder.text.push(byte.to_ascii_lowercase());
+        }
+        if seen & HIGH_BITS != 0 || !seen_in_rest.is_ascii() {
+            builder.text.truncate(start);
+            builder.push_str(&self.0.to_lowercase());
         }
         builder.end();
     }
@@ -332,7 +364,7 @@ impl<T: fmt::Display> IntoColumn for Shown<T> {
 
     #[inline]
     fn append_to(self, builder: &mut Self::Builder) {
-        write!(builder.text, "{}", self.0).expect("a Display that fails has no text to give");
+        write!(builder, "{}", self.0).expect("a Display that fails has no text to give");
         builder.end();
     }
 

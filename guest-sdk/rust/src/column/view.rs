@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::read::{FromColumn, NumberReader, Primitive, Validity};
 use super::text::{Offsets, TextBuilder, TextReader};
+use super::write::Bits;
 use super::{ColumnType, IntoColumn};
 
 /// A column as it arrived: `Column<f64>`, `Column<Option<&str>>`.
@@ -106,6 +107,20 @@ impl<'a, T: FromColumn<'a, Reader = TextReader<'a>>> Column<'a, T> {
     }
 }
 
+impl<'a> Column<'a, bool> {
+    /// The booleans as they lie: one bit a row, least significant first. Bits past the last row mean nothing.
+    pub fn bits(&self) -> &'a [u8] {
+        self.reader.bits
+    }
+}
+
+impl Builder<bool> {
+    /// A column of the first `rows` bits of a buffer; of fewer, if it is shorter.
+    pub fn from_bits(bits: Vec<u8>, rows: usize) -> Self {
+        Self(Bits::from_bytes(bits, rows))
+    }
+}
+
 /// A column being written: `Builder<f64>`, `Builder<Option<String>>`. Collect one from an iterator, or push to it.
 pub struct Builder<T: IntoColumn>(T::Builder);
 
@@ -179,18 +194,21 @@ impl<T: IntoColumn<Builder = TextBuilder>> Builder<T> {
     /// The offsets do not lead from 0 to the end of the text between characters, never backwards.
     pub fn from_text(text: String, offsets: impl IntoIterator<Item = i32>) -> Result<Self, String> {
         let offsets = offsets.into_iter();
-        let mut bytes = Vec::with_capacity(offsets.size_hint().0 * 4);
+        let ascii = text.is_ascii();
+        let mut bytes = Vec::with_capacity(offsets.size_hint().0);
         let mut last: Option<i32> = None;
         for offset in offsets {
-            let fits = usize::try_from(offset).is_ok_and(|at| text.is_char_boundary(at));
+            let fits = usize::try_from(offset).is_ok_and(|at| ascii && at <= text.len() || text.is_char_boundary(at));
             if !fits || offset < last.unwrap_or(0) || (last.is_none() && offset != 0) {
                 return Err(format!("offset {offset} is not between characters, or before the one before it"));
             }
-            bytes.extend_from_slice(&offset.to_le_bytes());
+            bytes.push(offset.to_le_bytes());
             last = Some(offset);
         }
         match last {
-            Some(end) if usize::try_from(end) == Ok(text.len()) => Ok(Self(TextBuilder { offsets: bytes, text })),
+            Some(end) if usize::try_from(end) == Ok(text.len()) => {
+                Ok(Self(TextBuilder { offsets: bytes, text: text.into_bytes() }))
+            },
             _ => Err(format!("the offsets end at {last:?}, the text at {}", text.len())),
         }
     }
@@ -199,9 +217,7 @@ impl<T: IntoColumn<Builder = TextBuilder>> Builder<T> {
 impl<T: IntoColumn> Extend<T> for Builder<T> {
     #[inline]
     fn extend<I: IntoIterator<Item = T>>(&mut self, values: I) {
-        for value in values {
-            value.append_to(&mut self.0);
-        }
+        T::append_all(values.into_iter(), &mut self.0);
     }
 }
 

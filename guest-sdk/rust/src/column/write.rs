@@ -19,6 +19,17 @@ pub trait IntoColumn {
     /// Appends a value.
     fn append_to(self, builder: &mut Self::Builder);
 
+    /// Appends many values.
+    #[inline]
+    fn append_all(values: impl Iterator<Item = Self>, builder: &mut Self::Builder)
+    where
+        Self: Sized,
+    {
+        for value in values {
+            value.append_to(builder);
+        }
+    }
+
     /// Appends a place without a value, for the null of an `Option`.
     fn push_empty(builder: &mut Self::Builder);
 
@@ -39,6 +50,13 @@ pub struct Bits {
 impl Bits {
     pub(crate) fn with_capacity(bits: usize) -> Self {
         Self { bytes: Vec::with_capacity(bits.div_ceil(8)), len: 0 }
+    }
+
+    /// The bits of a buffer.
+    pub(crate) fn from_bytes(mut bytes: Vec<u8>, len: usize) -> Self {
+        bytes.truncate(len.div_ceil(8));
+        let len = len.min(bytes.len() * 8);
+        Self { bytes, len }
     }
 
     /// As many bits that are set.
@@ -108,26 +126,31 @@ impl<T: IntoColumn> IntoColumn for Option<T> {
 
 /// A column of numbers being written.
 #[derive(Clone, Debug, Default)]
-pub struct NumberBuilder {
-    pub(crate) bytes: Vec<u8>,
+pub struct NumberBuilder<B> {
+    values: Vec<B>,
 }
 
 macro_rules! write_numbers {
     ($($rust:ty),*) => {$(
         impl IntoColumn for $rust {
-            type Builder = NumberBuilder;
+            type Builder = NumberBuilder<<$rust as Primitive>::Bytes>;
 
             fn column_type() -> ColumnType {
                 <$rust as Primitive>::TYPE
             }
 
             fn builder(rows: usize) -> Self::Builder {
-                NumberBuilder { bytes: Vec::with_capacity(rows * size_of::<<$rust as Primitive>::Bytes>()) }
+                NumberBuilder { values: Vec::with_capacity(rows) }
             }
 
             #[inline]
             fn append_to(self, builder: &mut Self::Builder) {
-                builder.bytes.extend_from_slice(&<$rust as Primitive>::to_bytes(self));
+                builder.values.push(<$rust as Primitive>::to_bytes(self));
+            }
+
+            #[inline]
+            fn append_all(values: impl Iterator<Item = Self>, builder: &mut Self::Builder) {
+                builder.values.extend(values.map(<$rust as Primitive>::to_bytes));
             }
 
             fn push_empty(builder: &mut Self::Builder) {
@@ -135,11 +158,11 @@ macro_rules! write_numbers {
             }
 
             fn len(builder: &Self::Builder) -> usize {
-                builder.bytes.len() / size_of::<<$rust as Primitive>::Bytes>()
+                builder.values.len()
             }
 
             fn finish(builder: Self::Builder, validity: Vec<u8>) -> Vec<Vec<u8>> {
-                vec![validity, builder.bytes]
+                vec![validity, <$rust as Primitive>::flatten(builder.values)]
             }
         }
     )*};

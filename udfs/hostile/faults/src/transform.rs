@@ -101,7 +101,7 @@ fn fault(bound: &Bound, input: Batch) -> Result<Output, String> {
         "columns_extra" => output.batch.columns.push(utf8(&[])),
         "buffers_missing" => drop(buffers(&mut output).pop()),
         "buffers_extra" => buffers(&mut output).push(Vec::new()),
-        "offsets_short" => output = with_offsets(output, |offsets| drop(offsets.pop())),
+        "offsets_short" => output = with_offsets(output, |offsets| offsets.truncate(rows as usize)),
         "offsets_ragged" => {
             if let Some(offsets) = buffers(&mut output).get_mut(1) {
                 offsets.pop();
