@@ -100,13 +100,13 @@ impl JsonDecoder {
                 Err(_) => column.roll_back(rows),
             }
         }
-        read.map_err(|error| problem.unwrap_or_else(|| first_line(&error)))
+        read.map_err(|error| first_line(problem.unwrap_or_else(|| error.to_string())))
     }
 }
 
-/// What the parser says, without the piece of the text that it shows in further lines, and without a long value.
-fn first_line(error: &sonic_rs::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().chars().take(200).collect()
+/// What was wrong, without the piece of the text that sonic-rs shows in further lines, and without a long value.
+fn first_line(detail: String) -> String {
+    detail.lines().next().unwrap_or_default().chars().take(300).collect()
 }
 
 fn valid(data: &[u8], start: usize, end: usize) -> Result<&str, String> {
