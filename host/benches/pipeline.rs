@@ -66,6 +66,7 @@ fn write_events(path: &Path, events: u64) -> Result<(), Failure> {
 }
 
 /// Runs the project once over the file; how long from the start of the sources to everything being safe.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
 fn run(folder: &Path, engine: &Engine) -> Result<Duration, Failure> {
     let (project, text) = read_text("bench.toml", PROJECT.to_owned(), folder, &|_| None, &[])?;
     let plan = Arc::new(plan(&project, &text, engine)?);
@@ -116,7 +117,8 @@ fn components() -> PathBuf {
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
 fn main() -> Result<(), Failure> {
-    let events: u64 = std::env::var("MILLRACE_BENCH_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
+    let events: u64 =
+        std::env::var("MILLRACE_BENCH_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
     let folder = tempfile::tempdir()?;
     let component = components().join("bench_transform.wasm");
     std::fs::copy(&component, folder.path().join("bench_transform.wasm"))
@@ -131,7 +133,8 @@ fn main() -> Result<(), Failure> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     group.bench_function(BenchmarkId::new("millrace", events), |bencher| {
         bencher.iter_custom(|times| {
-            let took: Duration = (0..times).map(|_| run(folder.path(), &engine).unwrap_or_else(|error| panic!("{error}"))).sum();
+            let took: Duration =
+                (0..times).map(|_| run(folder.path(), &engine).unwrap_or_else(|error| panic!("{error}"))).sum();
             ours.push(took / u32::try_from(times).unwrap_or(1));
             took
         });
