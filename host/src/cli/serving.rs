@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use axum::body::Bytes;
 use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
-use millrace::config::plan::{Plan, ShardPlan};
+use millrace::config::plan::{Plan, ShardPlan, ViewPlan};
 use millrace::config::project::{OnlineClock, Project};
 use millrace::engine::watermark::AFTER_ALL;
 use millrace::serve::{
@@ -120,7 +120,7 @@ fn freshness(project: &Project, plan: &Plan, board: &Arc<Board>, clock: &Arc<dyn
         let known = views.get(&view.name);
         let watermark = known.and_then(|(index, _)| board.view_watermark(*index)).filter(|time| *time < AFTER_ALL);
         let now = if by_event { watermark.unwrap_or(i64::MIN) } else { clock.now() };
-        Moment { now, checked_to: watermark.filter(|_| known.is_some_and(|(_, windowed)| *windowed)) }
+        Moment { now, checked_to: watermark.filter(|_| known.is_some_and(|(_, sliding)| *sliding)) }
     }
 }
 
