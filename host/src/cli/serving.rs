@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use axum::body::Bytes;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use millrace::config::plan::{Plan, ShardPlan, ViewPlan};
