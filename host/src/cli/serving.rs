@@ -113,8 +113,9 @@ fn freshness(project: &Project, plan: &Plan, board: &Arc<Board>, clock: &Arc<dyn
         None => bounded,
     };
     let views = plan.views.iter().enumerate();
+    let slides = |view: &ViewPlan| matches!(&view.shard, ShardPlan::Windowed(plan) if plan.spec.step < plan.spec.size);
     let views: HashMap<String, (usize, bool)> =
-        views.map(|(index, view)| (view.name.clone(), (index, matches!(view.shard, ShardPlan::Windowed(_))))).collect();
+        views.map(|(index, view)| (view.name.clone(), (index, slides(view)))).collect();
     let (board, clock) = (board.clone(), clock.clone());
     move |view: &OnlineView| {
         let known = views.get(&view.name);
