@@ -84,13 +84,8 @@ fn takes_narrower_numbers() {
 
 #[test]
 fn bad_options_name_the_cure() {
-    let error = |options: Value| {
-        testing::aggregate::<DecayedSum>().options(options).fold(json!([])).err().unwrap()
-    };
-    assert_eq!(
-        error(json!({})),
-        "options: missing field `half-life`; for example options = { half-life = \"5m\" }"
-    );
+    let error = |options: Value| testing::aggregate::<DecayedSum>().options(options).fold(json!([])).err().unwrap();
+    assert_eq!(error(json!({})), "options: missing field `half-life`; for example options = { half-life = \"5m\" }");
     assert_eq!(
         error(json!({ "half-life": "5 minutes" })),
         "options: `5 minutes` is not a duration: write a number and a unit (us ms s m h d), as in `5m`; \

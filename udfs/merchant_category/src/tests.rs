@@ -45,7 +45,10 @@ fn part_of_a_word_is_not_the_word() {
 fn goes_through_a_component() {
     let rows = json!([{ "name": "ESSO 17" }, { "name": null }, { "name": "?" }]);
     let got = testing::transform::<merchant_category>().run(rows).unwrap();
-    assert_eq!(got.rows, [json!({ "category": "fuel" }), json!({ "category": "other" }), json!({ "category": "other" })]);
+    assert_eq!(
+        got.rows,
+        [json!({ "category": "fuel" }), json!({ "category": "other" }), json!({ "category": "other" })]
+    );
     assert!(got.rejected.is_empty());
 }
 

@@ -2,9 +2,9 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
+use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, LitStr, Result, ReturnType, Token, Type, parse_quote};
-use syn::ext::IdentExt;
 
 use crate::record::snake_case;
 use crate::transform::options_type;

@@ -63,7 +63,7 @@ impl Bits {
     fn set(bits: usize) -> Self {
         let mut bytes = vec![0xff; bits.div_ceil(8)];
         if let Some(last) = bytes.last_mut()
-            && bits % 8 != 0
+            && !bits.is_multiple_of(8)
         {
             *last = (1 << (bits % 8)) - 1;
         }
