@@ -45,7 +45,7 @@ mod transform;
 #[doc(hidden)]
 pub mod wire;
 
-pub use aggregate::Aggregate;
+pub use aggregate::{Aggregate, Verdict};
 pub use column::{
     Builder, BuilderIter, Column, ColumnType, FromColumn, IntoColumn, List, Lowercase, Primitive, Shown, TextBuilder,
     Validity,
