@@ -86,8 +86,9 @@ macro_rules! export {
         $crate::__export_transforms! { $($transform),+ }
         $($crate::__export_aggregates! { $($aggregate),+ })?
     };
-    (aggregates: [$($aggregate:path),+ $(,)?] $(,)?) => {
+    (aggregates: [$($aggregate:path),+ $(,)?] $(, transforms: [$($transform:path),+ $(,)?])? $(,)?) => {
         $crate::__export_aggregates! { $($aggregate),+ }
+        $($crate::__export_transforms! { $($transform),+ })?
     };
 }
 

@@ -145,10 +145,30 @@ const KEYWORDS: &[(&str, &str)] = &[
 /// The bytes of the longest keyword.
 pub(crate) const LONGEST: usize = 16;
 
+/// Where the keywords of each first byte begin.
+const BEGINS: [u8; 257] = {
+    assert!(KEYWORDS.len() < 256, "a place in the table fits a byte");
+    let mut begins = [0; 257];
+    let mut byte = 0;
+    let mut place = 0_u8;
+    #[expect(clippy::indexing_slicing, reason = "at compile time")]
+    while byte < 257 {
+        while (place as usize) < KEYWORDS.len() && (KEYWORDS[place as usize].0.as_bytes()[0] as usize) < byte {
+            place += 1;
+        }
+        begins[byte] = place;
+        byte += 1;
+    }
+    begins
+};
+
 /// The category of a word in lower case, if it is a keyword.
-pub(crate) fn category_of(word: &str) -> Option<&'static str> {
-    let found = KEYWORDS.binary_search_by_key(&word, |(keyword, _)| keyword).ok()?;
-    KEYWORDS.get(found).map(|(_, category)| *category)
+#[inline]
+pub(crate) fn category_of(word: &[u8]) -> Option<&'static str> {
+    let first = usize::from(*word.first()?);
+    let (from, to) = (*BEGINS.get(first)?, *BEGINS.get(first + 1)?);
+    let alike = KEYWORDS.get(usize::from(from)..usize::from(to))?;
+    alike.iter().find(|(keyword, _)| keyword.as_bytes() == word).map(|(_, category)| *category)
 }
 
 #[cfg(test)]
@@ -159,5 +179,15 @@ mod tests {
     fn is_sorted_without_repeats_and_fits() {
         assert!(KEYWORDS.is_sorted_by(|(a, _), (b, _)| a < b));
         assert!(KEYWORDS.iter().all(|(keyword, _)| keyword.len() <= LONGEST));
+    }
+
+    #[test]
+    fn every_keyword_is_found() {
+        for (keyword, category) in KEYWORDS {
+            assert_eq!(category_of(keyword.as_bytes()), Some(*category), "{keyword}");
+        }
+        assert_eq!(category_of(b""), None);
+        assert_eq!(category_of(b"zz"), None);
+        assert_eq!(category_of(&[0xff]), None);
     }
 }
