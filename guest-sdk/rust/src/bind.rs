@@ -68,9 +68,8 @@ fn fit_one(wanted: &Wanted, given: &[Field], nulls: Nulls) -> Result<Widening, S
 
 fn missing(wanted: &Wanted, given: &[Field]) -> String {
     let (name, column_type) = (wanted.name, &wanted.column_type);
-    let nearest = given.iter().max_by(|a, b| {
-        strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name))
-    });
+    let nearest =
+        given.iter().max_by(|a, b| strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name)));
     let Some(nearest) = nearest else {
         return format!("no column `{name}` ({column_type}): none is given");
     };
@@ -109,3 +108,6 @@ fn widen_column(column: &mut Column, widening: Widening) {
         Widening::Floats => narrow.iter().flat_map(|b| f64::from(f32::from_le_bytes(*b)).to_le_bytes()).collect(),
     };
 }
+
+#[cfg(test)]
+mod tests;

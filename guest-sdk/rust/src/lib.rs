@@ -45,7 +45,7 @@ mod transform;
 #[doc(hidden)]
 pub mod wire;
 
-pub use aggregate::Aggregate;
+pub use aggregate::{Aggregate, Verdict};
 pub use column::{
     Builder, BuilderIter, Column, ColumnType, FromColumn, IntoColumn, List, Lowercase, Primitive, Shown, TextBuilder,
     Validity,
@@ -86,8 +86,9 @@ macro_rules! export {
         $crate::__export_transforms! { $($transform),+ }
         $($crate::__export_aggregates! { $($aggregate),+ })?
     };
-    (aggregates: [$($aggregate:path),+ $(,)?] $(,)?) => {
+    (aggregates: [$($aggregate:path),+ $(,)?] $(, transforms: [$($transform:path),+ $(,)?])? $(,)?) => {
         $crate::__export_aggregates! { $($aggregate),+ }
+        $($crate::__export_transforms! { $($transform),+ })?
     };
 }
 

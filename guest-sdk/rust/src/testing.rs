@@ -251,7 +251,9 @@ impl Folded {
         let batch = self.bound.evaluate(&self.state, &bound(window.since), &bound(window.until))?;
         let row = decode_batch(&batch, &self.output)?.pop().ok_or("no row for the one state")?;
         match (row, self.output.as_slice()) {
-            (Value::Object(mut row), [only]) => row.remove(&only.name).ok_or_else(|| "a row without its value".to_owned()),
+            (Value::Object(mut row), [only]) => {
+                row.remove(&only.name).ok_or_else(|| "a row without its value".to_owned())
+            }
             (row, _) => Ok(row),
         }
     }

@@ -291,3 +291,6 @@ fn check_origin(origin: &[u32], rejected: &[Rejection], input_rows: usize) -> Re
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,10 @@ impl Options {
     }
 
     /// What is left of 1 after `micros`, which are not negative.
-    #[expect(clippy::cast_precision_loss, reason = "microseconds beyond 2^53 are 285 years: nothing is left of anything")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "microseconds beyond 2^53 are 285 years: nothing is left of anything"
+    )]
     fn decay(&self, micros: i64) -> f64 {
         (-(micros.max(0) as f64) / self.half_life.micros() as f64).exp2()
     }

@@ -27,6 +27,11 @@ impl<'a, T: FromColumn<'a>> Column<'a, T> {
         Ok(Self { reader, rows })
     }
 
+    #[cfg(test)]
+    pub(crate) fn from_reader(reader: T::Reader, rows: usize) -> Self {
+        Self { reader, rows }
+    }
+
     /// The type that the column must have.
     #[doc(hidden)]
     pub fn column_type() -> ColumnType {
@@ -208,7 +213,7 @@ impl<T: IntoColumn<Builder = TextBuilder>> Builder<T> {
         match last {
             Some(end) if usize::try_from(end) == Ok(text.len()) => {
                 Ok(Self(TextBuilder { offsets: bytes, text: text.into_bytes() }))
-            },
+            }
             _ => Err(format!("the offsets end at {last:?}, the text at {}", text.len())),
         }
     }
