@@ -1,4 +1,5 @@
-//! Aggregates: a state for each key that rows are folded into, states that are merged, and values that are made of them.
+//! Aggregates: a state for each key that rows are folded into, states that are merged, and values that are made of
+//! them.
 //!
 //! The state is the host's: it comes as columns, one row a key of this batch, and goes back as columns. Nothing is kept
 //! between two calls.

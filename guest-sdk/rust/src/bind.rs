@@ -1,8 +1,8 @@
 //! Fitting the columns that a project gives to those that a UDF wants: all misfits in one message, each with its cure.
 //!
 //! What fits: the same type; int32 for int64 and float32 for float64, widened; a column without nulls for one that may
-//! have them. A column that may have nulls fits a row's field without an `Option` as well: the rows that do have one are
-//! refused, one by one. It does not fit whole columns, where no row could be.
+//! have them. A column that may have nulls fits a row's field without an `Option` as well: the rows that do have one
+//! are refused, one by one. It does not fit whole columns, where no row could be.
 
 use crate::column::ColumnType;
 use crate::record::Wanted;

@@ -17,9 +17,9 @@
 //! assert_eq!(got.rejected, [(1, "negative amount".to_owned())]);
 //! ```
 //!
-//! A timestamp is a number of microseconds, binary a list of bytes, NaN and the infinities strings. What the contract asks of
-//! every UDF is checked on the way: a transform gives the same whether rows come together or alone, an aggregate the same
-//! state wherever its rows are cut.
+//! A timestamp is a number of microseconds, binary a list of bytes, NaN and the infinities strings. What the contract
+//! asks of every UDF is checked on the way: a transform gives the same whether rows come together or alone, an
+//! aggregate the same state wherever its rows are cut.
 
 mod values;
 

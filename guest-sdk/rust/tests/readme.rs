@@ -34,7 +34,9 @@ mod rows {
         type Input = Amount;
         type Output = Option<f64>;
         fn update(&mut self, row: Amount) { self.add(row.amount) }
-        fn merge(&mut self, later: &Self) { [later.least, later.most].into_iter().flatten().for_each(|amount| self.add(amount)) }
+        fn merge(&mut self, later: &Self) {
+            [later.least, later.most].into_iter().flatten().for_each(|amount| self.add(amount));
+        }
         fn evaluate(&self, _window: Window) -> Option<f64> { Some(self.most? - self.least?) }
     }
 

@@ -1,8 +1,8 @@
 //! What the boundary costs: one piece of work written three ways, and the crossing alone.
 //!
-//! `value: float64`, `flag: boolean`, `text: utf8` → the same names. [`work`] and [`work_owned`] are the closures, to run
-//! natively beside [`row_closure()`] and [`row_closure_owned()`]; [`vectorised()`] is the same work over whole columns;
-//! [`Passthrough`] hands back the buffers that it got.
+//! `value: float64`, `flag: boolean`, `text: utf8` → the same names. [`work`] and [`work_owned`] are the closures, to
+//! run natively beside [`row_closure()`] and [`row_closure_owned()`]; [`vectorised()`] is the same work over whole
+//! columns; [`Passthrough`] hands back the buffers that it got.
 
 use millrace_sdk::prelude::*;
 use millrace_sdk::{NoOptions, Transform, Wanted, wire};

@@ -1,8 +1,8 @@
 //! `decayed_sum`: a sum in which a value counts for half after each half-life.
 //!
 //! `value: float64?`, `time: timestamp`, option `half-life` → `float64`. What was spent at time t counts for
-//! 2^−((until − t) / half-life) at the end of the window, so a burst of spending shows at once and fades, where a plain sum
-//! drops it all when the window's edge passes. This is exponential smoothing over event time (Cormode, Shkapenyuk,
+//! 2^−((until − t) / half-life) at the end of the window, so a burst of spending shows at once and fades, where a plain
+//! sum drops it all when the window's edge passes. This is exponential smoothing over event time (Cormode, Shkapenyuk,
 //! Srivastava, Xu: *Forward decay*, ICDE 2009).
 //!
 //! Always true: the state holds the sum as of its newest event; a null folds into nothing; an empty window gives 0.

@@ -1,8 +1,8 @@
 //! `merchant_category`: what a merchant's name, as card networks write it, says about the kind of business.
 //!
 //! `name: utf8?` → `category: utf8`. The name is read word by word, in lower case, digits and marks left out, so that
-//! `"  SHELL OIL #5744-12 "`, `"Shell"` and `"shell oil"` are one. The first word that the table knows gives the category;
-//! no name, or none that is known, is [`OTHER`]. Nothing is allocated.
+//! `"  SHELL OIL #5744-12 "`, `"Shell"` and `"shell oil"` are one. The first word that the table knows gives the
+//! category; no name, or none that is known, is [`OTHER`]. Nothing is allocated.
 
 mod keywords;
 

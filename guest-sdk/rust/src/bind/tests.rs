@@ -43,7 +43,8 @@ fn every_misfit_is_named_at_once() {
         .column("counts", "w:16");
     assert_eq!(
         test.run(json!([])).unwrap_err(),
-        "no column `merchant` (utf8) among `merchnt`, `amount`, `counts`: map one to it, as in { merchant = \"merchnt\" }; \
+        "no column `merchant` (utf8) among `merchnt`, `amount`, `counts`: map one to it, \
+         as in { merchant = \"merchnt\" }; \
          column `amount` is utf8, wanted float64: map an expression of that type to `amount`; \
          column `counts` has the format `w:16`, which this UDF's SDK does not know; \
          options: unknown field `unit`, expected `units`; for example options = { units = 100 }"

@@ -73,8 +73,8 @@ where
     T: FromColumn<'a, Reader = NumberReader<'a, P::Bytes>> + Number<Primitive = P>,
     P: Primitive,
 {
-    /// The numbers as a slice; timestamps as their microseconds. What stands at a null means nothing. Borrowed where the
-    /// host put them at an address that the type can be read from, which is always so but for empty columns.
+    /// The numbers as a slice; timestamps as their microseconds. What stands at a null means nothing. Borrowed where
+    /// the host put them at an address that the type can be read from, which is always so but for empty columns.
     pub fn values(&self) -> Cow<'a, [P::Native]> {
         let bytes: &'a [P::Bytes] = self.reader.values;
         match P::cast(bytes) {

@@ -70,7 +70,8 @@ fn many_rows_cross_the_bitmaps_edges() {
             let int64 = if row % 3 == 0 { json!(null) } else { json!(row) };
             json!({
                 "boolean": row % 7 == 0, "int32": row, "int64": int64, "float32": 0.0, "float64": null, "time": row,
-                "text": format!("row {row}"), "owned": null, "bytes": [row % 256], "list": vec![row; row % 5], "nested": [],
+                "text": format!("row {row}"), "owned": null, "bytes": [row % 256],
+                "list": vec![row; row % 5], "nested": [],
                 "of another name": row % 2 == 0,
             })
         })

@@ -1,7 +1,7 @@
 //! One transform or aggregate a fault, written on the bare contract where the SDK would not allow it.
 //!
-//! All take a column `value: utf8`. A fault shows only in a call that has a row `poison` in it, so that the host must find
-//! that row; with the option `{ when = "always" }` it shows in every call. [`catalogue`] lists them.
+//! All take a column `value: utf8`. A fault shows only in a call that has a row `poison` in it, so that the host must
+//! find that row; with the option `{ when = "always" }` it shows in every call. [`catalogue`] lists them.
 
 pub mod catalogue;
 
