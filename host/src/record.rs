@@ -176,7 +176,10 @@ impl RawBatch {
 
     /// The bytes of one event, without a copy; empty for an event that does not exist.
     pub fn payload(&self, event: usize) -> Bytes {
-        self.spans.get(event).map_or_else(Bytes::new, |&(start, end)| self.data.slice(start as usize..end as usize))
+        self.spans
+            .get(event)
+            .filter(|(start, end)| start <= end && *end as usize <= self.data.len())
+            .map_or_else(Bytes::new, |&(start, end)| self.data.slice(start as usize..end as usize))
     }
 }
 

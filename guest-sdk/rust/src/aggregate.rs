@@ -1,4 +1,5 @@
-//! Aggregates: a state for each key that rows are folded into, states that are merged, and values that are made of them.
+//! Aggregates: a state for each key that rows are folded into, states that are merged, and values that are made of
+//! them.
 //!
 //! The state is the host's: it comes as columns, one row a key of this batch, and goes back as columns. Nothing is kept
 //! between two calls.
@@ -17,31 +18,53 @@ pub trait Aggregate: State + Default + 'static {
     const NAME: &'static str;
     /// Whether rows must come sorted by event time, once the watermark has passed them.
     const ORDERED: bool = false;
-    /// Whether `update` can refuse a row.
-    const FALLIBLE: bool = true;
     /// What a project may set.
     type Options: Options;
     /// A row that is folded in.
     type Input<'a>: Input<'a>;
     /// The feature, or a struct of several.
     type Output: Output;
+    /// What `update` returns: nothing, or a `Result` where it can refuse a row.
+    type Verdict: Verdict;
 
     /// The state that holds nothing yet; evaluated, it gives the value of an empty window.
     fn initial(_options: &Self::Options) -> Self {
         Self::default()
     }
 
-    /// Folds one row in.
-    ///
-    /// # Errors
-    /// The row is refused; whatever this call did to the state is undone.
-    fn update(&mut self, row: Self::Input<'_>, options: &Self::Options) -> Result<(), Reject>;
+    /// Folds one row in. Where it refuses the row, whatever it did to the state is undone.
+    fn update(&mut self, row: Self::Input<'_>, options: &Self::Options) -> Self::Verdict;
 
     /// Folds in the state of a later stretch of time.
     fn merge(&mut self, later: &Self, options: &Self::Options);
 
     /// The feature's value for a window.
     fn evaluate(&self, window: Window, options: &Self::Options) -> Self::Output;
+}
+
+/// What comes of folding one row in.
+pub trait Verdict {
+    /// Whether a row can be refused.
+    const FALLIBLE: bool;
+
+    /// Why it is, if it is.
+    fn refusal(self) -> Option<Reject>;
+}
+
+impl Verdict for () {
+    const FALLIBLE: bool = false;
+
+    fn refusal(self) -> Option<Reject> {
+        None
+    }
+}
+
+impl<E: Into<Reject>> Verdict for Result<(), E> {
+    const FALLIBLE: bool = true;
+
+    fn refusal(self) -> Option<Reject> {
+        self.err().map(Into::into)
+    }
 }
 
 /// The columns that `update` asks for.
@@ -79,20 +102,19 @@ pub(crate) fn update<A: Aggregate>(
     };
     for (row, group) in groups.enumerate() {
         let state = states.get_mut(group as usize).ok_or_else(|| no_group(group))?;
-        match <A::Input<'_> as Input<'_>>::read(&reader, row) {
-            Err(absent) => reject(row, absent.into()),
-            Ok(input) if A::FALLIBLE => {
-                let before = state.duplicate();
-                if let Err(refusal) = state.update(input, options) {
-                    *state = before;
-                    reject(row, refusal);
-                }
+        let input = match <A::Input<'_> as Input<'_>>::read(&reader, row) {
+            Ok(input) => input,
+            Err(absent) => {
+                reject(row, absent.into());
+                continue;
             }
-            Ok(input) => {
-                if let Err(refusal) = state.update(input, options) {
-                    reject(row, refusal);
-                }
+        };
+        let before = A::Verdict::FALLIBLE.then(|| state.duplicate());
+        if let Some(refusal) = state.update(input, options).refusal() {
+            if let Some(before) = before {
+                *state = before;
             }
+            reject(row, refusal);
         }
     }
     Ok(Updated { state: encode(states), rejected })

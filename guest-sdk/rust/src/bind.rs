@@ -1,8 +1,8 @@
 //! Fitting the columns that a project gives to those that a UDF wants: all misfits in one message, each with its cure.
 //!
 //! What fits: the same type; int32 for int64 and float32 for float64, widened; a column without nulls for one that may
-//! have them. A column that may have nulls fits a row's field without an `Option` as well: the rows that do have one are
-//! refused, one by one. It does not fit whole columns, where no row could be.
+//! have them. A column that may have nulls fits a row's field without an `Option` as well: the rows that do have one
+//! are refused, one by one. It does not fit whole columns, where no row could be.
 
 use crate::column::ColumnType;
 use crate::record::Wanted;
@@ -68,9 +68,8 @@ fn fit_one(wanted: &Wanted, given: &[Field], nulls: Nulls) -> Result<Widening, S
 
 fn missing(wanted: &Wanted, given: &[Field]) -> String {
     let (name, column_type) = (wanted.name, &wanted.column_type);
-    let nearest = given.iter().max_by(|a, b| {
-        strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name))
-    });
+    let nearest =
+        given.iter().max_by(|a, b| strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name)));
     let Some(nearest) = nearest else {
         return format!("no column `{name}` ({column_type}): none is given");
     };
@@ -109,3 +108,6 @@ fn widen_column(column: &mut Column, widening: Widening) {
         Widening::Floats => narrow.iter().flat_map(|b| f64::from(f32::from_le_bytes(*b)).to_le_bytes()).collect(),
     };
 }
+
+#[cfg(test)]
+mod tests;

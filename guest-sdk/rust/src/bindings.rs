@@ -1,5 +1,5 @@
-//! What wit-bindgen makes of the contract, and nothing else. A module for each interface that a component may export: the
-//! linker unites the worlds of those that it does. The types of columns are the same Rust types in both.
+//! What wit-bindgen makes of the contract, and nothing else. A module for each interface that a component may export:
+//! the linker unites the worlds of those that it does. The types of columns are the same Rust types in both.
 #![allow(missing_docs, reason = "generated code has none, and only some compilers say so")]
 
 pub mod transform_udf {

@@ -87,3 +87,6 @@ impl fmt::Display for ColumnType {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,17 +4,20 @@
 use std::cell::RefCell;
 
 use crate::aggregate::{self, Aggregate};
+use crate::bind::Nulls;
 use crate::bind::{self, Widening};
 use crate::log;
 use crate::options;
 use crate::transform::{self, Transform};
 use crate::wire::{AggregateSignature, Batch, Field, TransformOutput, TransformSignature, Updated};
-use crate::bind::Nulls;
+
+/// What binding gives: the signature, and the UDF that knows its columns and options. The error says what does not fit.
+type Bound<S, B> = Result<(S, Box<B>), String>;
 
 /// A transform that a crate exports.
 pub struct TransformEntry {
     name: &'static str,
-    bind: fn(&[Field], &str) -> Result<(TransformSignature, Box<dyn BoundTransform>), String>,
+    bind: fn(&[Field], &str) -> Bound<TransformSignature, dyn BoundTransform>,
 }
 
 impl TransformEntry {
@@ -48,7 +51,7 @@ impl<T: Transform> BoundTransform for Transforming<T> {
 pub(crate) fn bind_transform<T: Transform>(
     input: &[Field],
     options: &str,
-) -> Result<(TransformSignature, Box<dyn BoundTransform>), String> {
+) -> Bound<TransformSignature, dyn BoundTransform> {
     let wanted = T::wanted();
     let (options, widenings) =
         both(options::parse::<T::Options>(options), bind::fit(&wanted, input, transform::nulls::<T>()))?;
@@ -62,7 +65,7 @@ pub(crate) fn bind_transform<T: Transform>(
 /// An aggregate that a crate exports.
 pub struct AggregateEntry {
     name: &'static str,
-    bind: fn(&[Field], &str) -> Result<(AggregateSignature, Box<dyn BoundAggregate>), String>,
+    bind: fn(&[Field], &str) -> Bound<AggregateSignature, dyn BoundAggregate>,
 }
 
 impl AggregateEntry {
@@ -120,7 +123,7 @@ impl<A: Aggregate> BoundAggregate for Aggregating<A> {
 pub(crate) fn bind_aggregate<A: Aggregate>(
     input: &[Field],
     options: &str,
-) -> Result<(AggregateSignature, Box<dyn BoundAggregate>), String> {
+) -> Bound<AggregateSignature, dyn BoundAggregate> {
     let wanted = aggregate::wanted::<A>();
     let (options, widenings) =
         both(options::parse::<A::Options>(options), bind::fit(&wanted, input, Nulls::RefuseRows))?;

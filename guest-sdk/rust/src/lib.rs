@@ -20,11 +20,11 @@
 //! millrace_sdk::export! { transforms: [clean] }
 //! ```
 //!
-//! Built for `wasm32-unknown-unknown`, a crate like that (`crate-type = ["cdylib"]`) is a component that imports nothing but
-//! the host's log. The same crate runs natively in `cargo test`, through [`testing`].
+//! Built for `wasm32-unknown-unknown`, a crate like that (`crate-type = ["cdylib"]`) is a component that imports
+//! nothing but the host's log. The same crate runs natively in `cargo test`, through [`testing`].
 //!
-//! Always true: a row costs no allocation but those of the author's own types; nothing is kept between two calls but the
-//! options and the columns' widths.
+//! Always true: a row costs no allocation but those of the author's own types; nothing is kept between two calls but
+//! the options and the columns' widths.
 
 extern crate self as millrace_sdk;
 
@@ -45,7 +45,7 @@ mod transform;
 #[doc(hidden)]
 pub mod wire;
 
-pub use aggregate::Aggregate;
+pub use aggregate::{Aggregate, Verdict};
 pub use column::{
     Builder, BuilderIter, Column, ColumnType, FromColumn, IntoColumn, List, Lowercase, Primitive, Shown, TextBuilder,
     Validity,
@@ -78,16 +78,17 @@ pub mod __private {
 
 /// Exports the crate's transforms and aggregates: `export! { transforms: [clean], aggregates: [Decayed] }`.
 ///
-/// Either part may be left out; the component exports the interface only if it has something for it. Natively it expands to
-/// nothing.
+/// Either part may be left out; the component exports the interface only if it has something for it. Natively it
+/// expands to nothing.
 #[macro_export]
 macro_rules! export {
     (transforms: [$($transform:path),+ $(,)?] $(, aggregates: [$($aggregate:path),+ $(,)?])? $(,)?) => {
         $crate::__export_transforms! { $($transform),+ }
         $($crate::__export_aggregates! { $($aggregate),+ })?
     };
-    (aggregates: [$($aggregate:path),+ $(,)?] $(,)?) => {
+    (aggregates: [$($aggregate:path),+ $(,)?] $(, transforms: [$($transform:path),+ $(,)?])? $(,)?) => {
         $crate::__export_aggregates! { $($aggregate),+ }
+        $($crate::__export_transforms! { $($transform),+ })?
     };
 }
 

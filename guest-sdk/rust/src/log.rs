@@ -15,8 +15,8 @@ pub enum Level {
     Error,
 }
 
-/// Writes a line to the host's log. The macros [`debug!`](crate::debug), [`info!`](crate::info), [`warn!`](crate::warn) and
-/// [`error!`](crate::error) format it.
+/// Writes a line to the host's log. The macros [`debug!`](crate::debug), [`info!`](crate::info), [`warn!`](crate::warn)
+/// and [`error!`](crate::error) format it.
 pub fn log(level: Level, message: &str) {
     #[cfg(target_family = "wasm")]
     {

@@ -1,5 +1,5 @@
-//! Rows as structs: what `#[derive(Input)]`, `#[derive(Output)]`, `#[derive(State)]` implement, and the reasons for which a
-//! row is refused.
+//! Rows as structs: what `#[derive(Input)]`, `#[derive(Output)]`, `#[derive(State)]` implement, and the reasons for
+//! which a row is refused.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -17,9 +17,9 @@
 //! assert_eq!(got.rejected, [(1, "negative amount".to_owned())]);
 //! ```
 //!
-//! A timestamp is a number of microseconds, binary a list of bytes, NaN and the infinities strings. What the contract asks of
-//! every UDF is checked on the way: a transform gives the same whether rows come together or alone, an aggregate the same
-//! state wherever its rows are cut.
+//! A timestamp is a number of microseconds, binary a list of bytes, NaN and the infinities strings. What the contract
+//! asks of every UDF is checked on the way: a transform gives the same whether rows come together or alone, an
+//! aggregate the same state wherever its rows are cut.
 
 mod values;
 
@@ -251,7 +251,9 @@ impl Folded {
         let batch = self.bound.evaluate(&self.state, &bound(window.since), &bound(window.until))?;
         let row = decode_batch(&batch, &self.output)?.pop().ok_or("no row for the one state")?;
         match (row, self.output.as_slice()) {
-            (Value::Object(mut row), [only]) => row.remove(&only.name).ok_or_else(|| "a row without its value".to_owned()),
+            (Value::Object(mut row), [only]) => {
+                row.remove(&only.name).ok_or_else(|| "a row without its value".to_owned())
+            }
             (row, _) => Ok(row),
         }
     }

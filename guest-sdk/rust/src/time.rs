@@ -102,3 +102,38 @@ impl<'de> Deserialize<'de> for Span {
         deserializer.deserialize_str(Text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_in_a_project_file() {
+        for (text, micros) in [
+            ("5m", 300_000_000),
+            ("1h 30m", 5_400_000_000),
+            ("1d2h", 93_600_000_000),
+            ("250ms", 250_000),
+            (" 7us ", 7),
+            ("0s", 0),
+        ] {
+            assert_eq!(Span::parse(text), Ok(Span(micros)), "{text}");
+        }
+        for text in ["", "5", "m", "5 m", "-5m", "1.5h", "5 minutes", "99999999999d", "5m!"] {
+            assert!(Span::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_show_in_their_largest_unit() {
+        assert_eq!(Span(300_000_000).to_string(), "5m");
+        assert_eq!(Span(1_500).to_string(), "1500us");
+        assert_eq!(Span(86_400_000_000).to_string(), "1d");
+    }
+
+    #[test]
+    fn times_saturate() {
+        assert_eq!(Timestamp(5).since(Timestamp::MIN), i64::MAX);
+        assert_eq!(Timestamp(5).since(Timestamp(7)), -2);
+    }
+}

@@ -194,8 +194,8 @@ impl<O: OutputColumns> Mapped<O> {
         Self { columns, origin: None, rejected: Vec::new() }
     }
 
-    /// Output row i came from input row `origin[i]`: never decreasing, no refused row in it. Input rows that are neither
-    /// there nor refused are filtered out.
+    /// Output row i came from input row `origin[i]`: never decreasing, no refused row in it. Input rows that are
+    /// neither there nor refused are filtered out.
     pub fn from_rows(columns: O, origin: Vec<u32>) -> Self {
         Self { columns, origin: Some(origin), rejected: Vec::new() }
     }
@@ -291,3 +291,6 @@ fn check_origin(origin: &[u32], rejected: &[Rejection], input_rows: usize) -> Re
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

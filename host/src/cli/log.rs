@@ -1,6 +1,6 @@
 //! `millrace log`: the offline log as JSON lines.
 
-use std::io::{BufWriter, ErrorKind, Write, stdout};
+use std::io::{BufWriter, Write, stdout};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -9,6 +9,7 @@ use millrace::sink::json_lines::write_rows;
 use millrace::store::log::LogReader;
 use millrace::time::rfc3339;
 
+use super::closed_pipe;
 use super::project::ProjectArgs;
 
 /// Read a project's offline log
@@ -53,15 +54,14 @@ pub(super) fn log(args: &LogArgs) -> Result<()> {
     }
     let mut out = BufWriter::new(stdout().lock());
     for view in views.iter().filter(|view| args.view.as_ref().is_none_or(|wanted| wanted == *view)) {
-        match print(&reader, view, args, &mut out) {
-            Err(error) if is_closed(&error) => return Ok(()),
-            printed => printed?,
+        if let Err(error) = print(&reader, view, args, &mut out) {
+            return match error.downcast::<std::io::Error>() {
+                Ok(error) => closed_pipe(error).context("standard output"),
+                Err(error) => Err(error),
+            };
         }
     }
-    match out.flush() {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    out.flush().or_else(closed_pipe).context("standard output")
 }
 
 fn print(reader: &LogReader, view: &str, args: &LogArgs, out: &mut impl Write) -> Result<()> {
@@ -94,13 +94,8 @@ fn print(reader: &LogReader, view: &str, args: &LogArgs, out: &mut impl Write) -
         } else {
             bytes.clear();
             write_rows(&batch, &mut bytes)?;
-            out.write_all(&bytes).context("standard output")?;
+            out.write_all(&bytes)?;
         }
     }
     Ok(())
-}
-
-/// Whoever reads us has read enough.
-fn is_closed(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }

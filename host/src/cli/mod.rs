@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and how it is answered when it goes wrong.
 
 mod check;
+mod dead_letters;
 mod log;
 mod project;
 mod run;
@@ -50,6 +51,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Read a project's offline log
     Log(log::LogArgs),
+    /// List a project's dead letters: the rows in error
+    DeadLetters(dead_letters::DeadLettersArgs),
     /// Simulate a stream of card transactions
     Simulate(SimulateArgs),
 }
@@ -70,6 +73,7 @@ pub(super) fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
         Command::Log(args) => log::log(&args),
+        Command::DeadLetters(args) => dead_letters::dead_letters(&args),
         Command::Simulate(args) => simulate(args),
     };
     match done {
@@ -96,6 +100,11 @@ fn simulate(args: SimulateArgs) -> anyhow::Result<()> {
         "simulated"
     );
     Ok(())
+}
+
+/// Whoever reads standard output has read enough: no error.
+fn closed_pipe(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 /// Turns true with the first SIGINT or SIGTERM; the second one ends the process at once.

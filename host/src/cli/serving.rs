@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use axum::body::Bytes;
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
-use millrace::config::plan::{Plan, ShardPlan};
+use millrace::config::plan::{Plan, ShardPlan, ViewPlan};
 use millrace::config::project::{OnlineClock, Project};
 use millrace::engine::watermark::AFTER_ALL;
 use millrace::serve::{
@@ -113,14 +113,15 @@ fn freshness(project: &Project, plan: &Plan, board: &Arc<Board>, clock: &Arc<dyn
         None => bounded,
     };
     let views = plan.views.iter().enumerate();
+    let slides = |view: &ViewPlan| matches!(&view.shard, ShardPlan::Windowed(plan) if plan.spec.step < plan.spec.size);
     let views: HashMap<String, (usize, bool)> =
-        views.map(|(index, view)| (view.name.clone(), (index, matches!(view.shard, ShardPlan::Windowed(_))))).collect();
+        views.map(|(index, view)| (view.name.clone(), (index, slides(view)))).collect();
     let (board, clock) = (board.clone(), clock.clone());
     move |view: &OnlineView| {
         let known = views.get(&view.name);
         let watermark = known.and_then(|(index, _)| board.view_watermark(*index)).filter(|time| *time < AFTER_ALL);
         let now = if by_event { watermark.unwrap_or(i64::MIN) } else { clock.now() };
-        Moment { now, checked_to: watermark.filter(|_| known.is_some_and(|(_, windowed)| *windowed)) }
+        Moment { now, checked_to: watermark.filter(|_| known.is_some_and(|(_, sliding)| *sliding)) }
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Project {
     pub data_dir: PathBuf,
     /// HTTP.
     pub serve: Serve,
-    /// Threads and memory.
+    /// Threads.
     pub runtime: Runtime,
     /// Epochs.
     pub checkpoint: Checkpoint,
@@ -73,8 +73,6 @@ impl Project {
 pub struct Serve {
     /// Where features are served.
     pub http: Spanned<SocketAddr>,
-    /// Where operators are served.
-    pub admin: Spanned<SocketAddr>,
 }
 
 /// `[runtime]`
@@ -82,8 +80,6 @@ pub struct Serve {
 pub struct Runtime {
     /// Worker threads; 0: one a core.
     pub shards: usize,
-    /// How many bytes rows and state may take.
-    pub memory: Spanned<u64>,
     /// How many events a batch holds at most: 1 to 8,192.
     pub batch_rows: usize,
 }
@@ -93,8 +89,6 @@ pub struct Runtime {
 pub struct Checkpoint {
     /// From one epoch to the next.
     pub interval: Duration,
-    /// How many epochs are kept.
-    pub retain: usize,
 }
 
 /// `[dead-letters]`

@@ -407,3 +407,6 @@ fn key_columns(columns: &mut Vec<ArrayRef>, keys: usize) -> Vec<ArrayRef> {
     let rest = columns.split_off(keys.min(columns.len()));
     std::mem::replace(columns, rest)
 }
+
+#[cfg(test)]
+mod tests;

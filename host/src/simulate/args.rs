@@ -89,7 +89,7 @@ impl SimulateArgs {
                 Err(error) => return wrong(format!("--start {when}: {error}; a time is 2025-01-01T00:00:00Z, or now")),
             },
         };
-        if self.speed.is_some_and(|speed| !(speed > 0.0)) {
+        if self.speed.is_some_and(|speed| speed.is_nan() || speed <= 0.0) {
             return wrong("--speed is a number greater than 0".into());
         }
         let events = match self.duration {

@@ -1,14 +1,15 @@
 //! Events from a Kafka topic: all its partitions, assigned by Millrace itself, never by a group's balancing, so that a
-//! restart begins at once where the last run ended.
+//! restart begins at once.
 //!
 //! - Only committed records are read (`isolation.level=read_committed`). A record without a value is an event with an
 //!   empty payload. A record's time stamp is its arrival.
-//! - A partition begins at the position that [`Options::positions`] names, else where the group's committed offset
-//!   stands, else at [`Options::start`]. A position that the topic no longer holds stops the source: going on elsewhere
-//!   would lose or repeat events without a word.
+//! - A partition begins at the position that [`Options::positions`] names, else at [`Options::start`]; where the group's
+//!   committed offset stands does not count, since open windows need events from before it. A position that the topic no
+//!   longer holds stops the source: going on elsewhere would lose or repeat events without a word.
 //! - Each partition has a queue and a task of its own, so one whose worker is slow holds up no other; librdkafka fetches
 //!   ahead as far as its queue's limit and no further.
-//! - The group's offsets are committed after [`SourceContext::safe`] says that everything below them is in the outputs.
+//! - The group's offsets are committed, for displays of lag, after [`SourceContext::safe`] says that everything below
+//!   them is in the outputs.
 //! - Brokers or a topic that are not there are waited for; a broker that goes away is found again by librdkafka.
 
 mod client;
@@ -42,7 +43,7 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long leaving the brokers may take.
 const LEAVE: Duration = Duration::from_secs(1);
 
-/// Where a partition begins that has no position yet.
+/// Where a partition begins that has no position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// At the oldest record that the topic holds.
@@ -62,9 +63,9 @@ pub struct Options {
     pub topic: String,
     /// The group under whose name offsets are committed. Two projects need two.
     pub group: String,
-    /// Where to begin without a position.
+    /// Where a partition without a position begins.
     pub start: Start,
-    /// Positions by partition, from a checkpoint; they go before the group's.
+    /// Positions by partition, from a checkpoint.
     pub positions: BTreeMap<u32, i64>,
     /// Whether partitions end at the offsets that they end at on starting.
     pub bounded: bool,

@@ -4,7 +4,7 @@
 //! dropping the oldest, and says how many it dropped; a letter that reads is as it was written.
 //!
 //! In the folder, a sled database with a tree `letters`: sequence, u64, and the piece's number, big-endian → a value
-//! sealed as [`super::sealed`] says, with the magic "MRDL" and version 1, and this body:
+//! sealed as `sealed` says, with the magic "MRDL" and version 1, and this body:
 //! ```text
 //! bytes of all letters before this one, u64 · written at, i64 · arrival, i64 · partition, u32 · offset, i64
 //! reason, source, detail: texts · view, udf: 0, or 1 and a text · payload: its length, u32, and its bytes

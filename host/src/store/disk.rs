@@ -251,6 +251,16 @@ impl Iterator for Wholes<'_> {
     }
 }
 
+/// What a killed process leaves of the folder: what it has handed to the kernel, and nothing that it still held.
+#[cfg(test)]
+pub(super) fn as_killed(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["db", "conf"] {
+        std::fs::copy(folder.join(name), copy.path().join(name)).unwrap();
+    }
+    copy
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@
 //! In the folder, a sled database with a tree `chunks`:
 //! ```text
 //! key:   length of the view's name, u16 · the name · sequence, u64 · piece, u16     (all big-endian)
-//! value: a chunk (see [`format`](self::format)), or the piece of one that has a row beyond 64 KiB
+//! value: a chunk (see `format`), or the piece of one that has a row beyond 64 KiB
 //! ```
 
 mod format;

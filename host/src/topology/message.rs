@@ -37,7 +37,7 @@ pub(super) enum Output {
         /// The view's index in the plan.
         view: u16,
         /// The rows.
-        emission: Emission,
+        emission: Box<Emission>,
         /// For each partition that the shard has seen for this view the offset after the last one folded.
         positions: Vec<(Origin, i64)>,
     },

@@ -137,7 +137,11 @@ impl Shard {
     fn give(&mut self, view: u16, emissions: Vec<Emission>, outputs: &mut Vec<Output>) {
         self.report_spoiled();
         let positions = || self.positions.iter().map(|(origin, offset)| (*origin, *offset)).collect();
-        outputs.extend(emissions.into_iter().map(|emission| Output::Rows { view, emission, positions: positions() }));
+        outputs.extend(emissions.into_iter().map(|emission| Output::Rows {
+            view,
+            emission: Box::new(emission),
+            positions: positions(),
+        }));
     }
 
     fn dead_letter(&self, view: u16, batch: &KeyedBatch, refused: Refused) -> DeadLetter {

@@ -1,7 +1,8 @@
-//! What the boundary costs: one piece of work written row by row and over columns, and the crossing alone.
+//! What the boundary costs: one piece of work written three ways, and the crossing alone.
 //!
-//! `value: float64`, `flag: boolean`, `text: utf8` → the same names. [`work`] is the closure that a benchmark runs natively
-//! beside [`row_closure`] and [`vectorised`]; [`passthrough`] hands back the buffers that it got.
+//! `value: float64`, `flag: boolean`, `text: utf8` → the same names. [`work`] and [`work_owned`] are the closures, to
+//! run natively beside [`row_closure()`] and [`row_closure_owned()`]; [`vectorised()`] is the same work over whole
+//! columns; [`Passthrough`] hands back the buffers that it got.
 
 use millrace_sdk::prelude::*;
 use millrace_sdk::{NoOptions, Transform, Wanted, wire};
@@ -28,7 +29,7 @@ pub struct Out<'a> {
     pub text: Lowercase<'a>,
 }
 
-/// The work, for one row.
+/// The work, for one row, its text written straight into the column.
 pub fn work(row: In<'_>) -> Out<'_> {
     Out { value: row.value * 1.5 + 1.0, flag: !row.flag, text: Lowercase(row.text) }
 }
@@ -37,6 +38,28 @@ pub fn work(row: In<'_>) -> Out<'_> {
 #[transform]
 pub fn row_closure(row: In<'_>) -> Out<'_> {
     work(row)
+}
+
+/// What becomes of a row, in a `String` of its own.
+#[derive(Output)]
+pub struct Owned {
+    /// The float, scaled.
+    pub value: f64,
+    /// The flag, turned around.
+    pub flag: bool,
+    /// The text in lower case.
+    pub text: String,
+}
+
+/// The work, for one row, as one would write it without a thought to allocations.
+pub fn work_owned(row: In<'_>) -> Owned {
+    Owned { value: row.value * 1.5 + 1.0, flag: !row.flag, text: row.text.to_lowercase() }
+}
+
+/// The work, row by row, with an allocation each.
+#[transform]
+pub fn row_closure_owned(row: In<'_>) -> Owned {
+    work_owned(row)
 }
 
 /// The columns of the benchmark.
@@ -93,7 +116,7 @@ impl Transform for Passthrough {
     }
 }
 
-millrace_sdk::export! { transforms: [row_closure, vectorised, Passthrough] }
+millrace_sdk::export! { transforms: [row_closure, row_closure_owned, vectorised, Passthrough] }
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! `decayed_sum`: a sum in which a value counts for half after each half-life.
 //!
 //! `value: float64?`, `time: timestamp`, option `half-life` → `float64`. What was spent at time t counts for
-//! 2^−((until − t) / half-life) at the end of the window, so a burst of spending shows at once and fades, where a plain sum
-//! drops it all when the window's edge passes. This is exponential smoothing over event time (Cormode, Shkapenyuk,
+//! 2^−((until − t) / half-life) at the end of the window, so a burst of spending shows at once and fades, where a plain
+//! sum drops it all when the window's edge passes. This is exponential smoothing over event time (Cormode, Shkapenyuk,
 //! Srivastava, Xu: *Forward decay*, ICDE 2009).
 //!
 //! Always true: the state holds the sum as of its newest event; a null folds into nothing; an empty window gives 0.
@@ -21,7 +21,10 @@ impl Options {
     }
 
     /// What is left of 1 after `micros`, which are not negative.
-    #[expect(clippy::cast_precision_loss, reason = "microseconds beyond 2^53 are 285 years: nothing is left of anything")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "microseconds beyond 2^53 are 285 years: nothing is left of anything"
+    )]
     fn decay(&self, micros: i64) -> f64 {
         (-(micros.max(0) as f64) / self.half_life.micros() as f64).exp2()
     }

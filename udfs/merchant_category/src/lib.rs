@@ -1,8 +1,8 @@
 //! `merchant_category`: what a merchant's name, as card networks write it, says about the kind of business.
 //!
 //! `name: utf8?` → `category: utf8`. The name is read word by word, in lower case, digits and marks left out, so that
-//! `"  SHELL OIL #5744-12 "`, `"Shell"` and `"shell oil"` are one. The first word that the table knows gives the category;
-//! no name, or none that is known, is [`OTHER`]. Nothing is allocated.
+//! `"  SHELL OIL #5744-12 "`, `"Shell"` and `"shell oil"` are one. The first word that the table knows gives the
+//! category; no name, or none that is known, is [`OTHER`]. Nothing is allocated.
 
 mod keywords;
 
@@ -35,22 +35,58 @@ millrace_sdk::export! { transforms: [merchant_category] }
 /// The category of a name.
 pub fn classify(name: &str) -> &'static str {
     let mut word = Word::default();
-    for letter in name.chars() {
-        match letter {
-            'a'..='z' => word.push(letter),
-            'A'..='Z' => word.push(letter.to_ascii_lowercase()),
-            // "7-Eleven", "Wal-Mart", "Macy's", "ROSSMANN1234": part of the word, or of none.
-            '0'..='9' | '\'' | '’' | '-' => {}
-            _ if letter.is_alphabetic() => letter.to_lowercase().for_each(|lower| word.push(lower)),
-            _ => {
-                if let Some(category) = word.take().and_then(category_of) {
+    let mut rest = name;
+    loop {
+        // ASCII by the table, byte by byte; whatever else by Unicode's.
+        let ascii = rest.bytes().take_while(u8::is_ascii);
+        let mut read = 0;
+        for byte in ascii {
+            read += 1;
+            match ASCII.get(usize::from(byte)).copied().unwrap_or(END) {
+                END => {
+                    if let Some(category) = word.take() {
+                        return category;
+                    }
+                }
+                NOTHING => {}
+                letter => word.push(letter),
+            }
+        }
+        let mut after = rest.get(read..).unwrap_or_default().chars();
+        match after.next() {
+            None => return word.take().unwrap_or(OTHER),
+            Some('’') => {}
+            Some(letter) if letter.is_alphabetic() => letter.to_lowercase().for_each(|lower| word.push_letter(lower)),
+            Some(_) => {
+                if let Some(category) = word.take() {
                     return category;
                 }
             }
         }
+        rest = after.as_str();
     }
-    word.take().and_then(category_of).unwrap_or(OTHER)
 }
+
+/// Ends a word.
+const END: u8 = 0;
+/// Part of the word, or of none: "7-Eleven", "Wal-Mart", "Macy's", "ROSSMANN1234".
+const NOTHING: u8 = 1;
+
+/// What each byte of ASCII is to a word: a letter in lower case, [`NOTHING`] or [`END`].
+const ASCII: [u8; 128] = {
+    let mut table = [END; 128];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        #[expect(clippy::indexing_slicing, reason = "the table has a place for each, and the compiler has looked")]
+        if byte.is_ascii_alphabetic() {
+            table[byte as usize] = byte.to_ascii_lowercase();
+        } else if byte.is_ascii_digit() || byte == b'\'' || byte == b'-' {
+            table[byte as usize] = NOTHING;
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// A word in the making. One longer than every keyword is none of them, so its letters need not be kept.
 #[derive(Default)]
@@ -60,17 +96,23 @@ struct Word {
 }
 
 impl Word {
-    fn push(&mut self, letter: char) {
-        if let Some(place) = self.letters.get_mut(self.len..self.len + letter.len_utf8()) {
-            letter.encode_utf8(place);
+    #[inline]
+    fn push(&mut self, letter: u8) {
+        if let Some(place) = self.letters.get_mut(self.len) {
+            *place = letter;
         }
-        self.len = (self.len + letter.len_utf8()).min(keywords::LONGEST + 1);
+        self.len += 1;
     }
 
-    /// The word so far, if it is one and not too long; the next begins.
-    fn take(&mut self) -> Option<&str> {
+    fn push_letter(&mut self, letter: char) {
+        letter.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| self.push(byte));
+    }
+
+    /// The category of the word so far; the next begins.
+    #[inline]
+    fn take(&mut self) -> Option<&'static str> {
         let len = std::mem::take(&mut self.len);
-        self.letters.get(..len).filter(|word| !word.is_empty()).and_then(|word| std::str::from_utf8(word).ok())
+        category_of(self.letters.get(..len)?)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
+use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, LitStr, Result, ReturnType, Token, Type, parse_quote};
-use syn::ext::IdentExt;
 
 use crate::record::snake_case;
 use crate::transform::options_type;
@@ -44,7 +44,7 @@ pub(crate) fn expand(arguments: &Arguments, mut item: ItemImpl) -> Result<TokenS
     let name = arguments.name.clone().map_or_else(|| type_name(&item.self_ty).map(|name| snake_case(&name)), Ok)?;
     let mut options: Option<Type> = None;
     let mut has_options = false;
-    let mut fallible = true;
+    let mut verdict = quote!(());
     for member in &mut item.items {
         match member {
             ImplItem::Type(alias) if alias.ident == "Options" => has_options = true,
@@ -55,9 +55,10 @@ pub(crate) fn expand(arguments: &Arguments, mut item: ItemImpl) -> Result<TokenS
                 if let Some(found) = complete_options(method)? {
                     options = Some(found);
                 }
-                if method.sig.ident == "update" && matches!(method.sig.output, ReturnType::Default) {
-                    never_refuses(method);
-                    fallible = false;
+                if method.sig.ident == "update"
+                    && let ReturnType::Type(_, returned) = &method.sig.output
+                {
+                    verdict = returned.to_token_stream();
                 }
             }
             _ => {}
@@ -70,7 +71,7 @@ pub(crate) fn expand(arguments: &Arguments, mut item: ItemImpl) -> Result<TokenS
     let ordered = arguments.ordered;
     item.items.push(parse_quote!(const NAME: &'static str = #name;));
     item.items.push(parse_quote!(const ORDERED: bool = #ordered;));
-    item.items.push(parse_quote!(const FALLIBLE: bool = #fallible;));
+    item.items.push(parse_quote!(type Verdict = #verdict;));
     Ok(item.to_token_stream())
 }
 
@@ -96,15 +97,4 @@ fn complete_options(method: &mut ImplItemFn) -> Result<Option<Type>> {
             Ok(None)
         }
     }
-}
-
-/// An `update` without a result becomes one that is always Ok.
-fn never_refuses(method: &mut ImplItemFn) {
-    let block = &method.block;
-    let block: syn::Block = parse_quote!({
-        #block
-        ::std::result::Result::Ok(())
-    });
-    method.block = block;
-    method.sig.output = parse_quote!(-> ::std::result::Result<(), ::millrace_sdk::Reject>);
 }

@@ -53,8 +53,8 @@ pub fn transform(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(transform::expand(&arguments, &parse_macro_input!(item as ItemFn)))
 }
 
-/// Completes an `impl Aggregate for State`: its name (the type's, in snake case), its options' type, and what the methods
-/// leave out — the options, or the `Result` of an `update` that never refuses.
+/// Completes an `impl Aggregate for State`: its name (the type's, in snake case), the options that methods leave out,
+/// and the types of the options and of what `update` returns.
 ///
 /// `#[aggregate(ordered)]`: rows come sorted by event time. `#[aggregate(name = "…")]`: another name.
 #[proc_macro_attribute]
@@ -65,8 +65,8 @@ pub fn aggregate(attribute: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes a struct the options of a UDF: names in kebab case, unknown ones refused.
 ///
-/// `#[options(default)]`: what a project leaves out is as in the struct's `Default`. `#[options(example = "{ half-life =
-/// \"5m\" }")]`: shown in every error about them. `#[options(check = path)]`: a `fn(&Self) -> Result<(), String>`.
+/// `#[options(default)]`: what a project leaves out is as in the struct's `Default`. `#[options(check = path)]`: a
+/// `fn(&Self) -> Result<(), String>`. `#[options(example = "{ half-life = \"5m\" }")]`: shown in every error about them.
 #[proc_macro_attribute]
 pub fn options(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(attribute as options::Arguments);

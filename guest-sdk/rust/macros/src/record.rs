@@ -47,7 +47,9 @@ fn lifetime(item: &DeriveInput) -> Result<Option<Lifetime>> {
     for parameter in &item.generics.params {
         match parameter {
             GenericParam::Lifetime(lifetime) if found.is_none() => found = Some(lifetime.lifetime.clone()),
-            other => return Err(Error::new_spanned(other, "at most one lifetime, and no type, may be a parameter here")),
+            other => {
+                return Err(Error::new_spanned(other, "at most one lifetime, and no type, may be a parameter here"));
+            }
         }
     }
     Ok(found)

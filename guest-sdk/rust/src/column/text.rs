@@ -12,8 +12,8 @@ pub(crate) struct Offsets<'a>(&'a [[u8; 4]]);
 
 impl<'a> Offsets<'a> {
     /// # Errors
-    /// Fewer offsets than rows + 1. That they ascend within bounds is the contract's promise: a slice by them is checked
-    /// when it is taken, and traps if the promise is broken.
+    /// Fewer offsets than rows + 1. That they ascend within bounds is the contract's promise: a slice by them is
+    /// checked when it is taken, and traps if the promise is broken.
     pub(crate) fn new(bytes: &'a [u8], rows: usize) -> Result<Self, String> {
         let offsets = bytes.as_chunks::<4>().0;
         match offsets.get(..=rows) {
@@ -169,7 +169,8 @@ pub(crate) fn values(offsets: &[[u8; 4]]) -> usize {
     offsets.len() - 1
 }
 
-/// A column of text being written. A type of one's own writes a value piece by piece, through [`fmt::Write`], then ends it.
+/// A column of text being written. A type of one's own writes a value piece by piece, through [`fmt::Write`], then ends
+/// it.
 #[derive(Clone, Debug)]
 pub struct TextBuilder {
     pub(crate) offsets: Vec<[u8; 4]>,

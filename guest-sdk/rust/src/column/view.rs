@@ -27,6 +27,11 @@ impl<'a, T: FromColumn<'a>> Column<'a, T> {
         Ok(Self { reader, rows })
     }
 
+    #[cfg(test)]
+    pub(crate) fn from_reader(reader: T::Reader, rows: usize) -> Self {
+        Self { reader, rows }
+    }
+
     /// The type that the column must have.
     #[doc(hidden)]
     pub fn column_type() -> ColumnType {
@@ -68,8 +73,8 @@ where
     T: FromColumn<'a, Reader = NumberReader<'a, P::Bytes>> + Number<Primitive = P>,
     P: Primitive,
 {
-    /// The numbers as a slice; timestamps as their microseconds. What stands at a null means nothing. Borrowed where the
-    /// host put them at an address that the type can be read from, which is always so but for empty columns.
+    /// The numbers as a slice; timestamps as their microseconds. What stands at a null means nothing. Borrowed where
+    /// the host put them at an address that the type can be read from, which is always so but for empty columns.
     pub fn values(&self) -> Cow<'a, [P::Native]> {
         let bytes: &'a [P::Bytes] = self.reader.values;
         match P::cast(bytes) {
@@ -208,7 +213,7 @@ impl<T: IntoColumn<Builder = TextBuilder>> Builder<T> {
         match last {
             Some(end) if usize::try_from(end) == Ok(text.len()) => {
                 Ok(Self(TextBuilder { offsets: bytes, text: text.into_bytes() }))
-            },
+            }
             _ => Err(format!("the offsets end at {last:?}, the text at {}", text.len())),
         }
     }

@@ -61,21 +61,24 @@ impl Bits {
 
     /// As many bits that are set.
     fn set(bits: usize) -> Self {
-        Self { bytes: vec![0xff; bits.div_ceil(8)], len: bits }
+        let mut bytes = vec![0xff; bits.div_ceil(8)];
+        if let Some(last) = bytes.last_mut()
+            && !bits.is_multiple_of(8)
+        {
+            *last = (1 << (bits % 8)) - 1;
+        }
+        Self { bytes, len: bits }
     }
 
+    /// Appends a bit, without a branch on it: flags are often as good as random.
     #[inline]
     pub(crate) fn push(&mut self, bit: bool) {
-        let mask = 1_u8 << (self.len % 8);
-        match self.bytes.last_mut() {
-            Some(last) if mask != 1 => {
-                if bit {
-                    *last |= mask;
-                } else {
-                    *last &= !mask;
-                }
-            }
-            _ => self.bytes.push(u8::from(bit)),
+        let place = self.len % 8;
+        if place == 0 {
+            self.bytes.push(0);
+        }
+        if let Some(last) = self.bytes.last_mut() {
+            *last |= u8::from(bit) << place;
         }
         self.len += 1;
     }

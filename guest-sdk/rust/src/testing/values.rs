@@ -71,9 +71,10 @@ pub(super) fn decode_batch(batch: &Batch, fields: &[Field]) -> Result<Vec<Value>
     let rows = batch.rows as usize;
     let mut objects = vec![Map::new(); rows];
     for (field, column) in fields.iter().zip(&batch.columns) {
-        let column_type =
-            ColumnType::from_format(&field.format).ok_or_else(|| format!("the format `{}` is not known", field.format))?;
-        let values = decode(&column_type, &column.buffers, rows).map_err(|e| format!("column `{}`: {e}", field.name))?;
+        let column_type = ColumnType::from_format(&field.format)
+            .ok_or_else(|| format!("the format `{}` is not known", field.format))?;
+        let values =
+            decode(&column_type, &column.buffers, rows).map_err(|e| format!("column `{}`: {e}", field.name))?;
         for (object, value) in objects.iter_mut().zip(values) {
             if value.is_null() && !field.nullable {
                 return Err(format!("column `{}` holds a null that it cannot", field.name));
@@ -84,11 +85,7 @@ pub(super) fn decode_batch(batch: &Batch, fields: &[Field]) -> Result<Vec<Value>
     Ok(objects.into_iter().map(Value::Object).collect())
 }
 
-fn decode_with<'a, T>(
-    buffers: &'a [Vec<u8>],
-    rows: usize,
-    show: impl Fn(T) -> Value,
-) -> Result<Vec<Value>, String>
+fn decode_with<'a, T>(buffers: &'a [Vec<u8>], rows: usize, show: impl Fn(T) -> Value) -> Result<Vec<Value>, String>
 where
     T: FromColumn<'a>,
 {

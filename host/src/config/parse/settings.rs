@@ -7,7 +7,7 @@ use super::super::diagnostics::Spanned;
 use super::super::project::{Checkpoint, DeadLetters, Layout, Online, OnlineClock, OnlineStore, Runtime, Serve};
 use super::super::section::{Section, Value};
 
-/// The least that makes sense for memory and kept dead letters.
+/// The least that makes sense for kept dead letters.
 const LEAST_SIZE: u64 = 1 << 20;
 
 /// The rows of one call of a UDF are at most these.
@@ -16,18 +16,11 @@ const MOST_ROWS: i64 = 8_192;
 pub(super) fn serve(document: &mut Section<'_>) -> Serve {
     let span = document.span;
     let default = |port| Spanned::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), span);
-    let mut serve = Serve { http: default(6566), admin: default(6567) };
+    let mut serve = Serve { http: default(6566) };
     let Some(mut section) = document.get("serve").and_then(|value| value.section()) else { return serve };
     let http = section.get("http").and_then(|value| address(&value));
-    let admin = section.get("admin").and_then(|value| address(&value));
-    if let (Some(http), Some(admin)) = (&http, &admin)
-        && http.value == admin.value
-        && http.port() != 0
-    {
-        section.reports.error(admin.span, "`admin` is the address of `http`: give it another port");
-    }
     serve.http = http.unwrap_or(serve.http);
-    serve.admin = admin.unwrap_or(serve.admin);
+    section.not_yet("admin", "an admin address is");
     section.not_yet("tokens", "tokens are");
     section.finish();
     serve
@@ -47,32 +40,26 @@ fn address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
 }
 
 pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
-    let mut runtime = Runtime { shards: 0, memory: Spanned::new(1 << 30, document.span), batch_rows: 4_096 };
+    let mut runtime = Runtime { shards: 0, batch_rows: 4_096 };
     let Some(mut section) = document.get("runtime").and_then(|value| value.section()) else { return runtime };
     if let Some(shards) = section.get("shards").and_then(|value| value.integer(0..=1024)) {
         runtime.shards = shards;
     }
-    if let Some(value) = section.get("memory")
-        && let Some(memory) = value.size(16 * LEAST_SIZE..=u64::MAX)
-    {
-        runtime.memory = Spanned::new(memory, value.span());
-    }
     if let Some(rows) = section.get("batch-rows").and_then(|value| value.integer(1..=MOST_ROWS)) {
         runtime.batch_rows = rows;
     }
+    section.not_yet("memory", "a limit on memory is");
     section.finish();
     runtime
 }
 
 pub(super) fn checkpoint(document: &mut Section<'_>) -> Checkpoint {
-    let mut checkpoint = Checkpoint { interval: Duration::from_secs(10), retain: 3 };
+    let mut checkpoint = Checkpoint { interval: Duration::from_secs(10) };
     let Some(mut section) = document.get("checkpoint").and_then(|value| value.section()) else { return checkpoint };
     if let Some(interval) = section.get("interval").and_then(|value| value.positive_duration()) {
         checkpoint.interval = interval;
     }
-    if let Some(retain) = section.get("retain").and_then(|value| value.integer(1..=1_000)) {
-        checkpoint.retain = retain;
-    }
+    section.not_yet("retain", "keeping several epochs is");
     section.finish();
     checkpoint
 }

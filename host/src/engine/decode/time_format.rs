@@ -6,6 +6,7 @@ use jiff::fmt::strtime;
 use jiff::fmt::temporal::DateTimeParser;
 use jiff::tz::TimeZone;
 
+use crate::suggest::nearest;
 use crate::time::Micros;
 
 /// What [`TimeFormat::parse_config`] knows by name.
@@ -58,10 +59,9 @@ impl TimeFormat {
                 }
             }
             other => {
-                let nearest = NAMES.iter().map(|name| (strsim::damerau_levenshtein(name, other), name)).min();
-                let hint = match nearest {
-                    Some((distance, name)) if distance <= 3 => format!("did you mean {name}?"),
-                    _ => format!("use {}, or a strptime pattern such as \"%d.%m.%Y %H:%M:%S\"", NAMES.join(", ")),
+                let hint = match nearest(other, NAMES) {
+                    Some(name) => format!("did you mean {name}?"),
+                    None => format!("use {}, or a strptime pattern such as \"%d.%m.%Y %H:%M:%S\"", NAMES.join(", ")),
                 };
                 Err(format!("there is no time format {other}; {hint}"))
             }

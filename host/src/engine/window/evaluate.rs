@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::fold::Instance;
-use super::pane::{Pane, Partial, Spoiled, interleave};
+use super::pane::{Found, Pane, Partial, Spoiled, interleave};
 use super::spec::nodes;
 use crate::engine::guard::GuardError;
 use crate::record::Columns;
@@ -29,13 +29,14 @@ pub(super) fn evaluate(
     range: Range<i64>,
     (since, until): (Micros, Micros),
 ) -> Result<Values, GuardError> {
+    let leaves: Leaves = panes.range(range.clone()).map(|(number, pane)| (*number, (pane, pane.find(slots)))).collect();
     let nodes = nodes(range);
     let (since, until) = (vec![since; slots.len()], vec![until; slots.len()]);
     let mut values = Values::default();
     for (index, aggregate) in aggregates.iter_mut().enumerate() {
         let mut merged = Partial::default();
         for &(level, node) in &nodes {
-            let later = merge_node(panes, index, (level, node), slots, aggregate, &mut values.spoiled)?;
+            let later = merge_node(&leaves, index, (level, node), aggregate, &mut values.spoiled)?;
             merged = merged.merge(later, aggregate, &mut values.spoiled)?;
         }
         let state = if merged.positions.len() == slots.len() {
@@ -54,23 +55,25 @@ pub(super) fn evaluate(
     Ok(values)
 }
 
+/// The panes of a window, each with where the keys that are evaluated lie in it: looked up once for all aggregates.
+type Leaves<'a> = BTreeMap<i64, (&'a Pane, Found)>;
+
 /// The merged state of one node of the tree over panes.
 fn merge_node(
-    panes: &BTreeMap<i64, Pane>,
+    leaves: &Leaves<'_>,
     index: usize,
     (level, node): (u32, i64),
-    slots: &[u32],
     aggregate: &mut Instance,
     spoiled: &mut Spoiled,
 ) -> Result<Partial, GuardError> {
     if level == 0 {
-        return Ok(panes.get(&node).map(|pane| pane.partial(index, slots)).unwrap_or_default());
+        return Ok(leaves.get(&node).map(|(pane, found)| pane.partial(index, found)).unwrap_or_default());
     }
-    if panes.range(node << level..(node + 1) << level).next().is_none() {
+    if leaves.range(node << level..(node + 1) << level).next().is_none() {
         return Ok(Partial::default());
     }
-    let earlier = merge_node(panes, index, (level - 1, node * 2), slots, aggregate, spoiled)?;
-    let later = merge_node(panes, index, (level - 1, node * 2 + 1), slots, aggregate, spoiled)?;
+    let earlier = merge_node(leaves, index, (level - 1, node * 2), aggregate, spoiled)?;
+    let later = merge_node(leaves, index, (level - 1, node * 2 + 1), aggregate, spoiled)?;
     earlier.merge(later, aggregate, spoiled)
 }
 

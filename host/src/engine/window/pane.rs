@@ -67,19 +67,32 @@ impl Pane {
         self.tables.get_mut(aggregate)
     }
 
-    /// One aggregate's state of those of `slots` that are here.
-    pub(super) fn partial(&self, aggregate: usize, slots: &[u32]) -> Partial {
-        let mut positions = Vec::new();
-        let mut rows = Vec::new();
+    /// Where those of `slots` lie that are here.
+    pub(super) fn find(&self, slots: &[u32]) -> Found {
+        let mut found = Found::default();
         for (position, slot) in (0..).zip(slots) {
             if let Some(row) = self.row(*slot) {
-                positions.push(position);
-                rows.push(row);
+                found.positions.push(position);
+                found.rows.push(row);
             }
         }
-        let state = self.tables.get(aggregate).map(|table| table.gather(&rows)).unwrap_or_default();
-        Partial { positions, state }
+        found
     }
+
+    /// One aggregate's state of the keys found.
+    pub(super) fn partial(&self, aggregate: usize, found: &Found) -> Partial {
+        let state = self.tables.get(aggregate).map(|table| table.gather(&found.rows)).unwrap_or_default();
+        Partial { positions: found.positions.clone(), state }
+    }
+}
+
+/// Some of the keys that are evaluated, as they lie in one pane.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Their positions in the list that is evaluated, ascending.
+    positions: Vec<u32>,
+    /// Their rows in the pane.
+    rows: Vec<u32>,
 }
 
 /// Keys whose state user code would not merge or evaluate: their position in the list that is evaluated, and why.

@@ -52,7 +52,7 @@ fn plan(spec: WindowSpec, allowed_lateness: Micros, emit_empty: bool) -> Arc<Win
     })
 }
 
-fn batch(rows: &[(i64, Micros, i64)]) -> KeyedBatch {
+fn batch(rows: &[Row]) -> KeyedBatch {
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
     let keys = key::encode(&[keys], rows.len()).unwrap();
     let values = Float64Array::from_iter_values(rows.iter().map(|row| f64::from(i32::try_from(row.2).unwrap())));
@@ -86,7 +86,7 @@ fn collect(emissions: &[Emission], into: &mut Rows) {
     }
 }
 
-fn naive(rows: &[(i64, Micros, i64)], key: i64, since: Micros, until: Micros) -> (i64, f64, Option<f64>) {
+fn naive(rows: &[Row], key: i64, since: Micros, until: Micros) -> (i64, f64, Option<f64>) {
     let held: Vec<_> = rows.iter().filter(|row| row.0 == key && (since..until).contains(&row.1)).collect();
     let positive: Vec<f64> = held.iter().filter(|row| row.2 > 0).map(|row| row.2 as f64).collect();
     let sum: f64 = positive.iter().sum();
@@ -158,7 +158,10 @@ proptest! {
     }
 }
 
-fn run(plan: Arc<WindowPlan>, steps: &[(&[(i64, Micros, i64)], Micros)]) -> Vec<Emission> {
+/// Key, time and value.
+type Row = (i64, Micros, i64);
+
+fn run(plan: Arc<WindowPlan>, steps: &[(&[Row], Micros)]) -> Vec<Emission> {
     let mut operator = WindowOperator::new(plan).unwrap();
     let (mut out, mut refused) = (Vec::new(), Vec::new());
     for (rows, watermark) in steps {

@@ -143,7 +143,7 @@ enum Kind {
     File(file::FileOutput),
     Kafka(kafka::KafkaOutput),
     Listen(listen::ListenOutput),
-    Connect(connect::ConnectOutput),
+    Connect(Box<connect::ConnectOutput>),
 }
 
 impl Output {
@@ -156,7 +156,9 @@ impl Output {
             Target::Listen { address, path } => {
                 listen::ListenOutput::open(address, path, options.once).await.map(Kind::Listen)
             }
-            Target::Connect { url } => connect::ConnectOutput::open(url).await.map(Kind::Connect),
+            Target::Connect { url } => {
+                connect::ConnectOutput::open(url).await.map(|output| Kind::Connect(Box::new(output)))
+            }
         };
         let name = target.to_string();
         match opened {

@@ -1,7 +1,6 @@
 //! Commits the group's offsets: only what is safe, only forwards, again after a failure.
 //!
-//! Millrace's own positions are those of its checkpoints; the group's are what a source without a checkpoint begins at,
-//! and what tools show as lag.
+//! They are what tools show as lag; where a source begins is the project's to say, and a checkpoint's.
 
 use std::time::Duration;
 

@@ -131,7 +131,6 @@ fn plan(consumer: &KafkaConsumer, options: &Options) -> Result<Vec<Partition>, O
     let count = i32::try_from(count(consumer, topic)?).unwrap_or(i32::MAX);
     let mut all = TopicPartitionList::new();
     all.add_partition_range(topic, 0, count - 1);
-    let committed = offsets(consumer.committed_offsets(all.clone(), ANSWER)?)?;
     let timed = match options.start {
         Start::Time(time) => {
             all.set_all_offsets(Offset::Offset(time.div_euclid(1000)))?;
@@ -144,7 +143,7 @@ fn plan(consumer: &KafkaConsumer, options: &Options) -> Result<Vec<Partition>, O
         .map(|(id, number)| {
             let (low, high) = consumer.fetch_watermarks(topic, id, ANSWER)?;
             let of = |offsets: &[Option<i64>]| offsets.get(number as usize).copied().flatten();
-            let position = options.positions.get(&number).copied().or_else(|| of(&committed));
+            let position = options.positions.get(&number).copied();
             if let Some(position) = position.filter(|position| !(low..=high).contains(position)) {
                 return Err(Obstacle::Refused(out_of_range(topic, id, position, (low, high))));
             }
@@ -168,7 +167,6 @@ fn offsets(list: TopicPartitionList) -> KafkaResult<Vec<Option<i64>>> {
 pub(super) fn out_of_range(topic: &str, id: i32, position: i64, (low, high): (i64, i64)) -> String {
     format!(
         "partition {id} of {topic} was read up to offset {position}, but the topic holds {low} to {high}: its records \
-         have expired, or it was made anew. To begin afresh, give the source another group and the project another \
-         data folder"
+         have expired, or it was made anew. To begin afresh, give the project another data folder"
     )
 }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::{DeadReason, Origin};
+use crate::store::disk::as_killed;
 use crate::time::SECOND;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -120,6 +121,17 @@ fn the_oldest_go_when_they_are_too_old_and_sequences_are_not_used_again() {
     assert_eq!(writer.reader().sequences().unwrap(), 0..0);
     append(&mut writer, 3 * day, 4..5);
     assert_eq!(writer.reader().sequences().unwrap(), 4..5);
+}
+
+#[test]
+fn what_was_flushed_outlives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = open(&folder, 1 << 30);
+    append(&mut writer, 1, 0..3);
+    writer.flush().unwrap();
+    append(&mut writer, 1, 3..4);
+    let left = as_killed(folder.path());
+    assert_eq!(offsets(&open(&left, 1 << 30)), [0, 1, 2]);
 }
 
 #[test]

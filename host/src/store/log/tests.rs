@@ -9,6 +9,7 @@ use super::format::{decode, encode};
 use super::*;
 use crate::record::{event_timestamp_field, timestamps};
 use crate::store::StoreError;
+use crate::store::disk::as_killed;
 use crate::store::sealed::{Unreadable, reseal};
 use crate::time::SECOND;
 
@@ -145,6 +146,31 @@ fn a_row_beyond_64_kib_is_kept() {
     assert_eq!(together(&chunks[..3]), batch);
     assert!(chunks[1].bytes > 300_000);
     assert!(log.append(&header("v"), &rows(0..10_000)).unwrap().count() < 20, "and does not make the others small");
+}
+
+#[test]
+fn chunks_stay_below_64_kib_where_rows_get_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = LogWriter::open(folder.path()).unwrap();
+    let texts: Vec<String> = (0..8_192).map(|row| "x".repeat(if row < 6_000 { 2 } else { 500 })).collect();
+    let text: ArrayRef = Arc::new(StringArray::from(texts));
+    let batch = RecordBatch::try_from_iter([("text", text)]).unwrap();
+    log.append(&header("v"), &batch).unwrap();
+    let chunks = read_all(&log.reader(), "v");
+    assert!(chunks.iter().all(|chunk| chunk.bytes < 64 * 1024));
+    assert_eq!(together(&chunks), batch);
+}
+
+#[test]
+fn what_was_flushed_outlives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = LogWriter::open(folder.path()).unwrap();
+    log.append(&header("v"), &rows(0..5)).unwrap();
+    let marks = log.flush().unwrap();
+    log.append(&header("v"), &rows(5..6)).unwrap();
+    let left = as_killed(folder.path());
+    assert_eq!(*LogWriter::open(left.path()).unwrap().marks(), marks);
+    assert_eq!(together(&read_all(&LogReader::open(left.path()).unwrap(), "v")), rows(0..5));
 }
 
 #[test]

@@ -5,10 +5,10 @@
 //!
 //! In the folder, a sled database:
 //! - a tree `meta`: `term` → the last term taken (u64, little-endian), durable before it is used; `schemas/VIEW` →
-//!   the columns that rows of that view were written with ([`schema`]), with the format's magic and version;
-//! - a tree `rows/VIEW` a view: chunks of rows ([`segment`], [`row`]), to which each flush appends what has changed.
+//!   the columns that rows of that view were written with (`schema`), with the format's magic and version;
+//! - a tree `rows/VIEW` a view: chunks of rows (`segment`, `row`), to which each flush appends what has changed.
 //!
-//! A deletion stays as a row of its own for [`BURIAL`] flushes, so that older rows that come late do not bring the key
+//! A deletion stays as a row of its own for `BURIAL` flushes, so that older rows that come late do not bring the key
 //! back, and is then dropped.
 
 mod row;

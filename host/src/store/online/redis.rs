@@ -1,11 +1,11 @@
 //! The online store in Redis, laid out exactly as Feast lays it out, so that Feast's own clients read what Millrace
 //! writes and the other way round.
 //!
-//! A hash an entity, under Feast's serialised entity key ([`key`]). In it, for each view and feature:
+//! A hash an entity, under Feast's serialised entity key (`key`). In it, for each view and feature:
 //! ```text
-//! murmur3_x86_32("VIEW:FEATURE"), 4 bytes little-endian  →  feast.types.Value ([`value`])
+//! murmur3_x86_32("VIEW:FEATURE"), 4 bytes little-endian  →  feast.types.Value (`value`)
 //! "_ts:VIEW"                                             →  google.protobuf.Timestamp, the event time
-//! "_mr:VIEW"                                             →  ours: the fence of the newest write ([`fence`])
+//! "_mr:VIEW"                                             →  ours: the fence of the newest write (`fence`)
 //! ```
 //! Feast compares and writes in two steps; here one Lua call a key does both, and touches that key alone, so that it
 //! works in a cluster's slots too. A row that Feast wrote later than ours counts as newer.

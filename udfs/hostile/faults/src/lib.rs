@@ -1,7 +1,7 @@
 //! One transform or aggregate a fault, written on the bare contract where the SDK would not allow it.
 //!
-//! All take a column `value: utf8`. A fault shows only in a call that has a row `poison` in it, so that the host must find
-//! that row; with the option `{ when = "always" }` it shows in every call. [`catalogue`] lists them.
+//! All take a column `value: utf8`. A fault shows only in a call that has a row `poison` in it, so that the host must
+//! find that row; with the option `{ when = "always" }` it shows in every call. [`catalogue`] lists them.
 
 pub mod catalogue;
 
@@ -26,7 +26,8 @@ mod tests {
     #[test]
     fn every_fault_stands_in_the_readme() {
         let readme = include_str!("../../README.md");
-        let missing: Vec<_> = TRANSFORMS.iter().chain(AGGREGATES).filter(|name| !readme.contains(&format!("| `{name}` |")));
+        let names = TRANSFORMS.iter().chain(AGGREGATES);
+        let missing: Vec<_> = names.filter(|name| !readme.contains(&format!("| `{name}` |"))).collect();
         assert!(missing.is_empty(), "not in README.md: {missing:?}");
     }
 }

@@ -27,8 +27,7 @@ impl Guest for Faults {
 
     fn bind(name: String, input: Vec<Field>, options: String) -> Result<Signature, String> {
         let nullable = name != "null_where_none_may_be";
-        let mut signature =
-            Signature { input: check_input(&input)?, output: vec![field("copied", "u", nullable)] };
+        let mut signature = Signature { input: check_input(&input)?, output: vec![field("copied", "u", nullable)] };
         match name.as_str() {
             "bind_error" => return Err("these columns do not please".to_owned()),
             "bind_trap" => panic!("bound to fail"),
@@ -76,7 +75,6 @@ fn with_offsets(mut output: Output, change: impl FnOnce(&mut Vec<u32>)) -> Outpu
     output
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm a fault")]
 fn fault(bound: &Bound, input: Batch) -> Result<Output, String> {
     let rows = input.rows;
     let mut output = honest(input);
@@ -108,7 +106,9 @@ fn fault(bound: &Bound, input: Batch) -> Result<Output, String> {
             }
         }
         "offsets_backwards" => output = with_offsets(output, |offsets| offsets.reverse()),
-        "offsets_negative" => output = with_offsets(output, |offsets| offsets.iter_mut().skip(1).for_each(|at| *at = u32::MAX)),
+        "offsets_negative" => {
+            output = with_offsets(output, |offsets| offsets.iter_mut().skip(1).for_each(|at| *at = u32::MAX))
+        }
         "offsets_beyond" => {
             output = with_offsets(output, |offsets| offsets.iter_mut().rev().take(1).for_each(|last| *last += 1_000));
         }

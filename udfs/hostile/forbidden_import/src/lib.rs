@@ -1,4 +1,5 @@
-//! Imports `hostile:guest/network`, which no world of the contract has: the host refuses it at load and names the import.
+//! Imports `hostile:guest/network`, which no world of the contract has: the host refuses it at load and names the
+//! import.
 #![cfg(target_family = "wasm")]
 
 mod bindings {

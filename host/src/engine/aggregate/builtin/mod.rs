@@ -25,6 +25,7 @@ use self::sum::Sum;
 use super::{Aggregate, AggregateFactory, AggregateSignature};
 use crate::engine::udf::CallError;
 use crate::record::{ColumnType, EVENT_TIMESTAMP, timestamp_type};
+use crate::suggest::nearest;
 
 /// The hidden input column that holds the index of a row's source, int32.
 pub const SOURCE: &str = "__source";
@@ -186,13 +187,8 @@ fn extreme(
 }
 
 fn unknown(name: &str) -> String {
-    let nearest = NAMES
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .filter(|(distance, _)| *distance <= 2)
-        .min();
-    match nearest {
-        Some((_, known)) => format!("there is no aggregate {name}; did you mean {known}?"),
+    match nearest(name, NAMES) {
+        Some(known) => format!("there is no aggregate {name}; did you mean {known}?"),
         None => format!("there is no aggregate {name}; there are {}", NAMES.join(", ")),
     }
 }

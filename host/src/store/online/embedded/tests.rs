@@ -2,6 +2,7 @@ use arrow::array::{ArrayRef, StringArray};
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::disk::as_killed;
 use crate::store::online::contract::{self, Harness, batch, get, int64, one, read, view};
 use crate::time::SECOND;
 
@@ -56,6 +57,21 @@ fn what_was_not_flushed_is_not_on_disk_and_terms_never_repeat() {
         writer.write(&one(&view, 1, SECOND * 100, 100)).unwrap();
     }
     assert_eq!(terms, [1, 2, 3, 4]);
+}
+
+#[test]
+fn what_was_flushed_and_the_term_outlive_the_process() {
+    let folder = Folder::new();
+    let view = counts();
+    let (mut writer, _reader) = folder.open(std::slice::from_ref(&view));
+    let opened = Folder(as_killed(folder.0.path()));
+    assert_eq!(opened.open(&[]).0.term, 2, "taken before the first write");
+    writer.write(&one(&view, 1, 10, 1)).unwrap();
+    writer.flush().unwrap();
+    writer.write(&one(&view, 1, 20, 2)).unwrap();
+    let left = Folder(as_killed(folder.0.path()));
+    let (_, reader) = left.open(std::slice::from_ref(&view));
+    assert_eq!(get(&reader, &view, 1), Some((10, Value::Int64(1))));
 }
 
 #[test]

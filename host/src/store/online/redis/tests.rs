@@ -25,7 +25,7 @@ impl Harness for TestRedis {
 }
 
 fn options(url: String) -> RedisOptions {
-    RedisOptions { timeout: Duration::from_millis(500), ..RedisOptions::new(url, "p") }
+    RedisOptions { timeout: Duration::from_secs(20), ..RedisOptions::new(url, "p") }
 }
 
 fn open(server: &TestRedis, views: &[Arc<OnlineView>]) -> (RedisWriter, RedisReader) {
@@ -393,6 +393,20 @@ fn a_redis_that_is_read_only_or_full_is_unavailable_with_its_words() {
     assert_eq!(get(&reader, &view, 1), Some((10, Value::Int64(1))));
     writer.write(&one(&view, 1, 20, 2)).unwrap();
     assert_eq!(get(&reader, &view, 1), Some((20, Value::Int64(2))));
+}
+
+#[test]
+fn a_redis_that_does_not_answer_is_unavailable_after_the_time_out() {
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let view = counts();
+    let options =
+        RedisOptions { timeout: Duration::from_millis(100), ..options(url(silent.local_addr().unwrap().port())) };
+    let (mut writer, reader) = RedisStore::open(options, std::slice::from_ref(&view)).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(writer.write(&one(&view, 1, 10, 1)), Err(StoreError::Unavailable { .. })));
+        let read = read(&reader, &view, &[vec![Value::Int64(1)]], &[0]);
+        assert!(matches!(read, Err(StoreError::Unavailable { .. })), "{read:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,172 @@
+//! A topology at work: epochs, the look at how far things have come, and the end.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::board::Board;
+use super::keeper::Summary;
+use super::message::Control;
+use super::{Entrances, TopologyError};
+use crate::engine::watermark::AFTER_ALL;
+use crate::source::SourceError;
+use crate::time::{Clock, micros};
+
+/// A topology at work.
+pub struct Running {
+    pub(super) board: Arc<Board>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) interval: Duration,
+    pub(super) until_idle: Option<Duration>,
+    pub(super) sources: JoinSet<Result<(), SourceError>>,
+    pub(super) stop_sources: watch::Sender<bool>,
+    pub(super) controls: Vec<Sender<Control>>,
+    pub(super) threads: Vec<JoinHandle<Result<(), TopologyError>>>,
+    pub(super) keeper: JoinHandle<Result<Summary, TopologyError>>,
+    /// Dropped to end everything at once.
+    pub(super) stop: Sender<()>,
+    pub(super) entrances: Entrances,
+    pub(super) views: Vec<String>,
+    pub(super) source_names: Vec<String>,
+    pub(super) waiting: watch::Sender<Vec<String>>,
+}
+
+impl Running {
+    /// How far things have come.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    /// Where events can be handed in.
+    pub fn entrances(&self) -> &Entrances {
+        &self.entrances
+    }
+
+    /// What is waited for before this is ready, in words; nothing once every source has been reached.
+    pub fn waiting_for(&self) -> watch::Receiver<Vec<String>> {
+        self.waiting.subscribe()
+    }
+
+    /// Runs epoch after epoch until the input has ended, `stop` becomes true, or the run is idle; then finishes what was
+    /// read and makes it safe.
+    ///
+    /// # Errors
+    /// Something failed for good.
+    pub async fn wait(mut self, mut stop: watch::Receiver<bool>) -> Result<Summary, TopologyError> {
+        let started = self.clock.now();
+        let mut epoch = 1;
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + self.interval, self.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(Duration::from_millis(100));
+        let mut failed = None;
+        let mut told_ended = false;
+        loop {
+            tokio::select! {
+                ended = self.sources.join_next() => match ended {
+                    None => break,
+                    Some(Ok(Ok(()) | Err(SourceError::Stopped))) => {}
+                    Some(Ok(Err(error))) => { failed = Some(error.into()); break; }
+                    Some(Err(error)) => { failed = Some(TopologyError::Thread(format!("a source died: {error}"))); break; }
+                },
+                changed = stop.changed() => if changed.is_err() || *stop.borrow() { break },
+                _ = ticks.tick() => {
+                    // While a worker has yet to take up the last epoch there is none to begin. A worker that is gone is
+                    // noticed by the next look.
+                    if self.controls.iter().all(Sender::is_empty) {
+                        let begun = self.controls.iter().all(|control| control.try_send(Control::Begin(epoch)).is_ok());
+                        epoch += 1;
+                        if !begun { break }
+                    }
+                }
+                _ = looks.tick() => {
+                    self.report();
+                    if self.threads.iter().any(JoinHandle::is_finished) || self.keeper.is_finished() { break }
+                    let quiet = self.clock.now().saturating_sub(self.board.last_event().max(started));
+                    // A bounded source may wait to hear that all it read is safe.
+                    let ended = (0..self.source_names.len()).all(|source| self.board.source_watermark(source) == Some(AFTER_ALL));
+                    if ended && !std::mem::replace(&mut told_ended, ended) {
+                        ticks.reset_immediately();
+                    }
+                    if self.until_idle.is_some_and(|idle| quiet >= micros(idle)) { break }
+                }
+            }
+        }
+        self.stop_sources.send_replace(true);
+        while self.sources.join_next().await.is_some() {}
+        self.finish(epoch, failed).await
+    }
+
+    /// Sources have ended: lets the workers finish, and gathers what they say.
+    async fn finish(self, epoch: u64, failed: Option<TopologyError>) -> Result<Summary, TopologyError> {
+        let Self { controls, threads, keeper, stop, .. } = self;
+        let finished = tokio::task::spawn_blocking(move || {
+            for control in &controls {
+                if control.send(Control::Finish(epoch)).is_err() {
+                    tracing::debug!("a worker is gone already; it says why when it is joined");
+                }
+            }
+            let mut stop = Some(stop);
+            let mut result = Ok(());
+            for thread in threads {
+                let ended = thread.join().unwrap_or_else(|_| Err(TopologyError::Thread("a worker panicked".into())));
+                if ended.is_err() {
+                    // The others would wait for it.
+                    stop.take();
+                }
+                result = more_telling(result, ended);
+            }
+            let kept = keeper.join().unwrap_or_else(|_| Err(TopologyError::Thread("the keeper panicked".into())));
+            match kept {
+                Ok(summary) => result.map(|()| summary),
+                Err(error) => more_telling(result, Err(error)).and(Err(TopologyError::Stopped)),
+            }
+        });
+        let finished = finished.await.map_err(|error| TopologyError::Thread(error.to_string()))?;
+        match failed {
+            Some(error) => Err(error),
+            None => finished,
+        }
+    }
+
+    /// Shows how far views and sources have come, and what is waited for.
+    fn report(&self) {
+        let away = self.source_names.iter().enumerate().filter(|(index, _)| !self.board.announced(*index));
+        let mut waiting: Vec<String> = away.map(|(_, name)| format!("source {name} has not been reached")).collect();
+        for (index, name) in self.views.iter().enumerate() {
+            waiting.extend(self.board.stopped(index).map(|reason| format!("view {name} has stopped: {reason}")));
+        }
+        self.waiting.send_if_modified(|known| {
+            let changed = *known != waiting;
+            *known = waiting;
+            changed
+        });
+        for (index, name) in self.views.iter().enumerate() {
+            if let Some(time) = self.board.view_watermark(index) {
+                metrics::gauge!("millrace_view_watermark_seconds", "view" => name.clone()).set(seconds(time));
+            }
+        }
+        for (index, name) in self.source_names.iter().enumerate() {
+            if let Some(time) = self.board.source_watermark(index) {
+                metrics::gauge!("millrace_source_watermark_seconds", "source" => name.clone()).set(seconds(time));
+            }
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn seconds(time: crate::time::Micros) -> f64 {
+    time as f64 / crate::time::SECOND as f64
+}
+
+/// Of two endings the error that says more: "stopped" only says that another one failed.
+fn more_telling(a: Result<(), TopologyError>, b: Result<(), TopologyError>) -> Result<(), TopologyError> {
+    match (a, b) {
+        (Ok(()), other) | (other, Ok(())) => other,
+        (Err(TopologyError::Stopped), other) => other,
+        (first, _) => first,
+    }
+}
