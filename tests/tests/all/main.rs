@@ -1,5 +1,11 @@
 //! All end-to-end tests: one binary, so that they link once and share a broker.
 
+mod bad_input;
+mod feed;
+mod fraud;
 mod layers;
 mod process;
+mod project;
+mod redis;
 mod servers;
+mod serving;

@@ -128,7 +128,11 @@ impl WindowOperator {
         for (end, mut changed) in corrections {
             changed.sort_unstable();
             changed.dedup();
-            self.emit_close(end, &changed, true, out)?;
+            // Where nothing enters or leaves there is no row, whether the rows come before the window fires or after.
+            changed.retain(|slot| !self.plan.skip_unchanged || self.changes(*slot, end));
+            if !changed.is_empty() {
+                self.emit_close(end, &changed, true, out)?;
+            }
         }
         if self.plan.update {
             self.emit_updates(&slots, &batch.times, out)?;
@@ -290,22 +294,36 @@ impl WindowOperator {
         }
     }
 
-    /// The keys to emit at `end`: those whose window may differ from the one a step before.
-    fn changed(&self, end: Micros) -> Vec<u32> {
+    /// The panes that the window that ends at `end` has and the one a step before has not, and those of which that is
+    /// the other way round.
+    fn entering_and_leaving(&self, end: Micros) -> [Range<i64>; 2] {
         let spec = &self.plan.spec;
         let window = spec.panes(end);
         let before = spec.panes(end.saturating_sub(spec.step));
+        [before.end.max(window.start)..window.end, before.start..window.start.min(before.end)]
+    }
+
+    /// The panes with state among these numbers.
+    fn panes_in(&self, numbers: Range<i64>) -> impl Iterator<Item = &Pane> {
+        let numbers = (numbers.start < numbers.end).then_some(numbers);
+        numbers.into_iter().flat_map(|numbers| self.panes.range(numbers)).map(|(_, pane)| pane)
+    }
+
+    /// Whether a key's window at `end` may differ from the one a step before.
+    fn changes(&self, slot: u32, end: Micros) -> bool {
+        let panes = self.entering_and_leaving(end);
+        panes.into_iter().any(|panes| self.panes_in(panes).any(|pane| pane.row(slot).is_some()))
+    }
+
+    /// The keys to emit at `end`: those whose window may differ from the one a step before.
+    fn changed(&self, end: Micros) -> Vec<u32> {
+        let spec = &self.plan.spec;
         let mut changed: Vec<u32> = Vec::new();
-        let mut add = |panes: Range<i64>| {
-            if panes.start < panes.end {
-                changed.extend(self.panes.range(panes).flat_map(|(_, pane)| pane.slots()));
-            }
-        };
+        let mut add = |panes: Range<i64>| changed.extend(self.panes_in(panes).flat_map(Pane::slots));
         if self.plan.skip_unchanged {
-            add(before.end.max(window.start)..window.end);
-            add(before.start..window.start.min(before.end));
+            self.entering_and_leaving(end).into_iter().for_each(add);
         } else {
-            add(before.start..window.end);
+            add(spec.panes(end.saturating_sub(spec.step)).start..spec.panes(end).end);
         }
         changed.sort_unstable();
         changed.dedup();
