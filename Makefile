@@ -1,32 +1,48 @@
-# `make help` lists what there is.
+# `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests example demo lint test bench
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+.PHONY: help build guests example demo test lint doc deny bench clean toolchain
+MAKEFLAGS += --no-print-directory
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-build: ## the release binary, at target/release/millrace
-	cargo build --release --locked --bin millrace
-	@if [ "$(TARGET)" != target ]; then mkdir -p target/release && ln -sf "$(abspath $(TARGET))/release/millrace" target/release/millrace; fi
+build: toolchain ## the release binary, at target/release/millrace
+	@cargo build --release --locked --bin millrace
+	@built=$$(scripts/target)/release/millrace; mkdir -p target/release; \
+	    [ "$$built" -ef target/release/millrace ] || cp --remove-destination "$$built" target/release/millrace
 
-guests: ## the UDFs as components, in udfs/target/components
-	scripts/build-guests
+guests: toolchain ## the UDFs as components, in udfs/target/components
+	@scripts/build-guests
 
 example: guests ## the components that the fraud example uses, beside its project file
-	cp udfs/target/components/merchant_category.wasm udfs/target/components/decayed_sum.wasm examples/fraud/
+	@cp udfs/target/components/merchant_category.wasm udfs/target/components/decayed_sum.wasm examples/fraud/
 
-demo: build example ## the fraud example live; prints a curl to paste; ends with Ctrl-C
+demo: build example ## the fraud example live: prints a curl to paste on stdout; ends with Ctrl-C
+	@scripts/need curl:curl
 	@scripts/demo
 
-lint: ## format and lints
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+test: toolchain ## brings up Redis and Kafka and runs all tests; ARGS="..." goes to cargo test
+	@scripts/test $(ARGS)
 
-test: guests ## all tests
-	command -v redis-server >/dev/null || { apt-get update && apt-get install -y redis-server; }
-	cargo test --workspace --locked
+lint: toolchain ## formatting and lints, as CI holds them
+	@scripts/workspaces cargo fmt --all --check
+	@scripts/workspaces cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc: toolchain ## the documentation of the code, in target/doc
+	@RUSTDOCFLAGS="-D warnings" scripts/workspaces cargo doc --workspace --no-deps --document-private-items --locked
+
+deny: toolchain ## licenses and origins of the dependencies
+	@scripts/deny
 
 bench: guests ## the benchmarks, with DuckDB beside
-	python3 -m venv target/bench-python && target/bench-python/bin/pip install -q duckdb
-	MILLRACE_BENCH_PYTHON=$(abspath target/bench-python/bin/python) cargo bench --locked -p millrace
+	@scripts/need python3:python3-venv
+	@python3 -m venv target/bench-python && target/bench-python/bin/pip install -q duckdb
+	@MILLRACE_BENCH_PYTHON=$(abspath target/bench-python/bin/python) cargo bench --locked -p millrace
+
+clean: ## removes what was built here; what is shared between clones stays in ~/.cache/millrace
+	@scripts/workspaces cargo clean
+	@rm -f examples/*/*.wasm
+
+toolchain:
+	@command -v cargo >/dev/null || { echo "Rust is missing: curl --proto '=https' -sSf https://sh.rustup.rs | sh" >&2; exit 1; }
+	@scripts/need cc:build-essential make:build-essential
