@@ -1,4 +1,5 @@
-//! Redis, without persistence: what it holds is gone when it stops, as with a server that was exchanged.
+//! Redis: without persistence, so that what it holds is gone when it stops, as with a server that was exchanged; or with
+//! an append-only file, so that it comes back as it was.
 
 use std::process::Command;
 
@@ -7,24 +8,37 @@ use tempfile::TempDir;
 use crate::guarded::Guarded;
 use crate::{patience, port};
 
-/// A Redis server that can go away and come back, empty, at the same address.
+/// A Redis server that can go away and come back at the same address.
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
     folder: TempDir,
+    persistent: bool,
     server: Option<Guarded>,
 }
 
 impl Redis {
-    /// Starts one.
+    /// Starts one that forgets when it stops.
     ///
     /// # Panics
     /// It does not start, with the reason.
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
-        let mut redis = Self { port: port::spare(), folder, server: None };
+        let mut redis = Self::away(false);
         redis.resume();
         redis
+    }
+
+    /// One that keeps what it has acknowledged, whatever death it dies; it is not there until [`Redis::resume`].
+    ///
+    /// # Panics
+    /// There is no folder for its data.
+    pub fn persistent() -> Self {
+        Self::away(true)
+    }
+
+    fn away(persistent: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+        Self { port: port::spare(), folder, persistent, server: None }
     }
 
     /// Its address as a URL.
@@ -41,12 +55,12 @@ impl Redis {
         connection.unwrap_or_else(|error| panic!("{}: {error}", self.url()))
     }
 
-    /// Takes it away, with all that it holds.
+    /// Kills it; one that is not persistent loses all that it holds.
     pub fn stop(&mut self) {
         self.server = None;
     }
 
-    /// Brings it back, empty.
+    /// Brings it back, empty unless it is persistent.
     ///
     /// # Panics
     /// As [`Redis::start`].
@@ -61,7 +75,9 @@ impl Redis {
                 "--save",
                 "",
                 "--appendonly",
-                "no",
+                if self.persistent { "yes" } else { "no" },
+                "--appendfsync",
+                "always",
                 "--dir",
             ])
             .arg(self.folder.path());

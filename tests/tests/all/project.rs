@@ -6,9 +6,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use millrace_tests::guarded::Signal;
+use millrace_tests::http::{get, post};
 use millrace_tests::patience::START;
 use millrace_tests::process::{Finished, Millrace, Running};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 /// The view of the fraud example.
@@ -84,6 +86,29 @@ impl Project {
 pub(crate) struct Served {
     pub(crate) process: Running,
     pub(crate) address: String,
+}
+
+impl Served {
+    /// The answer to `POST /get-online-features`, which has to be a good one.
+    pub(crate) fn features(&self, features: &[impl AsRef<str>], keys: Value) -> Value {
+        let request = json!({"features": features.iter().map(AsRef::as_ref).collect::<Vec<_>>(), "entities": keys});
+        let answer = post(&self.address, "/get-online-features", &request).unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+
+    /// `GET /metrics`.
+    pub(crate) fn metrics(&self) -> String {
+        get(&self.address, "/metrics").unwrap().body
+    }
+
+    /// SIGTERM, which is a good end; gives all that was said.
+    pub(crate) fn terminate(mut self) -> String {
+        self.process.signal(Signal::Terminate);
+        let status = self.process.wait(START);
+        assert!(status.success(), "{status}: {}", self.process.said());
+        self.process.said()
+    }
 }
 
 /// Starts what serves at a port that the system chooses, and waits until it listens.

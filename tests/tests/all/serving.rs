@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use millrace_tests::guarded::Signal;
 use millrace_tests::http::{get, post};
 use millrace_tests::patience::{START, wait_for};
 use millrace_tests::port;
@@ -20,27 +19,6 @@ fn transaction(card: i64, seconds: i64, amount: f64, merchant: Option<&str>) -> 
     json!({"tid": "t", "datetime": time, "cc_num": card, "amount": amount, "merchant": merchant}).to_string()
 }
 
-impl Served {
-    fn features(&self, features: &[&str], keys: Value) -> Value {
-        let request = json!({"features": features, "entities": keys});
-        let answer = post(&self.address, "/get-online-features", &request).unwrap();
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.json()
-    }
-
-    fn metrics(&self) -> String {
-        get(&self.address, "/metrics").unwrap().body
-    }
-
-    /// SIGTERM, which is a good end.
-    fn terminate(mut self) -> String {
-        self.process.signal(Signal::Terminate);
-        let status = self.process.wait(START);
-        assert!(status.success(), "{status}: {}", self.process.said());
-        self.process.said()
-    }
-}
-
 /// The statuses of one result.
 fn statuses(answer: &Value, result: usize) -> &Value {
     &answer["results"][result]["statuses"]
@@ -52,7 +30,7 @@ fn features_of_a_websocket_with_their_statuses() {
     let project = Project::fraud();
     let url = format!("sources.transactions_ws.url={}", feed.url);
     // By the wall clock every row of 2025 is too old for this.
-    let served = serve(project.call("run", [&url, "online.clock=event", "views.card_transactions_10m_agg.ttl=5m"]));
+    let mut served = serve(project.call("run", [&url, "online.clock=event", "views.card_transactions_10m_agg.ttl=5m"]));
     feed.send([transaction(7, 1, 10.0, Some("Shell")), transaction(7, 30, 20.0, Some("AMAZON"))].join("\n"));
     feed.send(transaction(8, 40, 5.0, None));
     // Three more minutes, and a row that nothing can be made of.
@@ -82,7 +60,7 @@ fn features_of_a_websocket_with_their_statuses() {
     assert_eq!(service["results"].as_array().unwrap().len(), 7, "a key and six features");
 
     assert_eq!(get(&served.address, "/health").unwrap().status, 200);
-    assert_eq!(get(&served.address, "/ready").unwrap().status, 200);
+    served.process.ready(&served.address);
     let metrics = served.metrics();
     assert_eq!(counter(&metrics, "millrace_events_total{source=\"transactions_ws\"}"), 5);
     assert_eq!(counter(&metrics, "millrace_dead_letters_total{reason=\"decode\"}"), 1);
