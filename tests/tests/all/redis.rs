@@ -321,7 +321,7 @@ fn a_redis_that_is_away_is_waited_for() {
         format!("online.store={}", server.url()),
         "checkpoint.interval=1s".to_owned(),
     ];
-    let mut served = serve(project.call("run", settings));
+    let served = serve(project.call("run", settings));
     let names = ["num_trans_per_10m", "avg_amt_per_10m"].map(|name| format!("{FRAUD_VIEW}:{name}"));
     let events = |served: &Served| counter(&served.metrics(), "millrace_events_total{source=\"transactions_ws\"}");
 

@@ -85,7 +85,7 @@ fn features(history: &[&Transaction], end: i64) -> Features {
     };
     Features {
         count: held.len(),
-        average: (held.len() > 0).then_some(average),
+        average: (!held.is_empty()).then_some(average),
         deviation: (held.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
         decayed: [decayed(5 * MINUTE), decayed(MINUTE)],
         // Of equal times the last to come: `max_by_key` gives the last of equals.
