@@ -147,7 +147,8 @@ fn hash(redis: &mut redis::Connection, key: &[u8]) -> Hash {
 fn assert_hash(hash: &Hash, view: &str, time: &[u8], features: &[(&str, Vec<u8>)]) {
     let fence = format!("_mr:{view}").into_bytes();
     assert!(hash.contains_key(&fence), "{view}: {hash:?}");
-    let mut wanted: Hash = features.iter().map(|(name, value)| (field(&format!("{view}:{name}")), value.clone())).collect();
+    let mut wanted: Hash =
+        features.iter().map(|(name, value)| (field(&format!("{view}:{name}")), value.clone())).collect();
     wanted.insert(format!("_ts:{view}").into_bytes(), time.to_vec());
     let given: Hash = hash.iter().filter(|(name, _)| **name != fence).map(|(k, v)| (k.clone(), v.clone())).collect();
     assert_eq!(given, wanted, "{view}");
@@ -192,7 +193,8 @@ fn redis_holds_what_feast_would_have_written() {
         wanted_keys.insert(key);
         found
     };
-    let [half, quarter, null] = [vectors.value("double 1.5"), vectors.value("float 0.25"), vectors.value("null (unset)")];
+    let [half, quarter, null] =
+        [vectors.value("double 1.5"), vectors.value("float 0.25"), vectors.value("null (unset)")];
     assert_hash(
         &read(demo, json!([["driver_id", 1001]])),
         "driver_hourly_stats",
@@ -319,11 +321,9 @@ fn a_redis_that_is_away_is_waited_for() {
         format!("online.store={}", server.url()),
         "checkpoint.interval=1s".to_owned(),
     ];
-    let mut served = serve(project.call("run", settings));
+    let served = serve(project.call("run", settings));
     let names = ["num_trans_per_10m", "avg_amt_per_10m"].map(|name| format!("{FRAUD_VIEW}:{name}"));
-    let events = |served: &Served| {
-        counter(&served.metrics(), "millrace_events_total{source=\"transactions_ws\"}")
-    };
+    let events = |served: &Served| counter(&served.metrics(), "millrace_events_total{source=\"transactions_ws\"}");
 
     let cards: Vec<i64> = (1..=50).collect();
     let send = |second: i64, amount: f64| {
@@ -348,8 +348,10 @@ fn a_redis_that_is_away_is_waited_for() {
             let all = |result: usize, column: &str, value: Value| {
                 results[result][column].as_array().is_some_and(|values| values.iter().all(|given| *given == value))
             };
-            (all(1, "event_timestamps", json!(end)) && all(1, "values", json!(counts)) && all(2, "values", json!(average)))
-                .then_some(())
+            (all(1, "event_timestamps", json!(end))
+                && all(1, "values", json!(counts))
+                && all(2, "values", json!(average)))
+            .then_some(())
         });
     };
     wait(&served, "2025-01-01T00:03:20Z", 2, 10.0);

@@ -135,8 +135,13 @@ const CATEGORIES: [(&str, &[&str]); 9] = [
     (
         "restaurants",
         &[
-            "BLUE HERON COFFEE", "CORNER ESPRESSO BAR", "THE GOLDEN WOK RESTAURANT", "LUIGI'S PIZZA", "SUNRISE BAKERY",
-            "BURGER YARD", "NOODLE HOUSE CAFE",
+            "BLUE HERON COFFEE",
+            "CORNER ESPRESSO BAR",
+            "THE GOLDEN WOK RESTAURANT",
+            "LUIGI'S PIZZA",
+            "SUNRISE BAKERY",
+            "BURGER YARD",
+            "NOODLE HOUSE CAFE",
         ],
     ),
     ("groceries", &["FRESH VALLEY MARKET", "GREENLEAF GROCERY", "FAMILY SUPERMARKET"]),

@@ -20,8 +20,21 @@ pub(super) struct Transaction {
 
 /// Seventeen minutes of some forty cards, the first of them busy and the last seldom used.
 const SIMULATE: [&str; 15] = [
-    "simulate", "--events", "1000", "--rate", "1", "--cards", "40", "--skew", "4", "--disorder", "75s", "--seed", "11",
-    "--to", "-",
+    "simulate",
+    "--events",
+    "1000",
+    "--rate",
+    "1",
+    "--cards",
+    "40",
+    "--skew",
+    "4",
+    "--disorder",
+    "75s",
+    "--seed",
+    "11",
+    "--to",
+    "-",
 ];
 
 /// Before every so many rows comes one that is so much older: behind the watermark; and too late.
