@@ -11,9 +11,11 @@ use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use millrace::simulate::{self, SimulateArgs};
 use millrace::time::{Clock, SystemClock};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 const ABOUT: &str = "\
@@ -90,8 +92,8 @@ fn simulate(args: SimulateArgs) -> anyhow::Result<()> {
     let (target, options) = args.plan(clock.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let summary = runtime.block_on(async {
-        let stop = stop_on_signal();
-        simulate::run(target, options, stop).await
+        let stop = stop_on_signal().context("signals")?;
+        anyhow::Ok(simulate::run(target, options, stop).await?)
     })?;
     tracing::info!(
         events = summary.events,
@@ -107,30 +109,22 @@ fn closed_pipe(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
-/// Turns true with the first SIGINT or SIGTERM; the second one ends the process at once.
-fn stop_on_signal() -> watch::Receiver<bool> {
+/// Turns true with the first SIGINT or SIGTERM; the second one ends the process at once. Both are caught from now on.
+fn stop_on_signal() -> std::io::Result<watch::Receiver<bool>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
-        for signal in 0.. {
-            if let Err(error) = next_signal().await {
-                tracing::error!(%error, "signals cannot be listened for; end the process by killing it");
-                // Dropping the sender would read as a stop.
-                std::future::pending::<()>().await;
+        for number in 0.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
             }
-            if signal > 0 {
+            if number > 0 {
                 std::process::exit(130);
             }
             tracing::info!("stopping; once more to stop at once");
             stop.send_replace(true);
         }
     });
-    stopped
-}
-
-async fn next_signal() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        pressed = tokio::signal::ctrl_c() => pressed,
-        _ = terminate.recv() => Ok(()),
-    }
+    Ok(stopped)
 }

@@ -56,7 +56,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let stop = stop_on_signal();
+        let stop = stop_on_signal().context("signals")?;
         let bounded = plan.sources.iter().all(|source| source.kind.is_bounded());
         let serves = !bounded || args.linger;
         let listener = if serves { Some(millrace::serve::bind(&project.serve.http.to_string()).await?) } else { None };

@@ -138,6 +138,7 @@ impl Component {
             limits,
             log: GuestLog::new(name.clone(), self.0.engine.ticks()),
             name,
+            _engine: self.0.engine.clone(),
         })
     }
 }

@@ -12,7 +12,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 
 use super::bindings::millrace::feature::columns::FieldParam;
 use super::convert::Breach;
-use super::engine::TICK;
+use super::engine::{Engine, TICK};
 use super::limits::{GuestLog, Host, Limits, cut};
 use super::signature::Format;
 use crate::engine::udf::CallError;
@@ -143,6 +143,8 @@ pub(super) struct Binding<I: Interface> {
     pub(super) options: String,
     pub(super) limits: Limits,
     pub(super) log: Arc<GuestLog>,
+    /// Whoever made the engine may let go of it: its timer has to run as long as instances can be called.
+    pub(super) _engine: Engine,
 }
 
 struct Live<I: Interface> {

@@ -211,6 +211,17 @@ fn a_slow_call_is_let_through_where_it_is_granted_time() {
 }
 
 #[test]
+fn time_is_limited_also_when_only_instances_are_left_of_an_engine() {
+    let engine = Engine::new(EngineOptions { max_instances: 2, ..EngineOptions::default() }).unwrap();
+    let component = engine.load(&bytes("hostile_faults")).unwrap();
+    let factory = component.transform(Some("endless_loop"), &value(), "{}", limits("endless_loop")).unwrap();
+    drop((engine, component));
+    let mut instance = factory.create().unwrap();
+    let error = instance.apply(&texts(&["poison"])).map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), SLOWER);
+}
+
+#[test]
 fn what_is_wrong_at_binding_is_said() {
     let component = component("hostile_faults");
     for (name, text) in BINDINGS {

@@ -1,0 +1,228 @@
+//! What is found before anything starts: project files, components, a folder in use. And a broker that is not there,
+//! which is none of these.
+
+use std::fs;
+use std::path::Path;
+
+use millrace_tests::patience::{START, wait_for};
+use millrace_tests::process::Millrace;
+use millrace_tests::servers::kafka::Kafka;
+use serde_json::json;
+
+use crate::project::{FRAUD_VIEW, Project, counter, output, serve};
+
+#[test]
+fn all_mistakes_of_a_project_are_told_at_once_and_nothing_starts() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let wanted = fs::read_to_string(cases.join("several.txt")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(cases.join("several.toml"), folder.path().join("several.toml")).unwrap();
+    for command in ["check", "run"] {
+        let refused = Millrace::command().dir(folder.path()).args([command, "several.toml"]).finish(START);
+        assert_eq!(refused.status.code(), Some(1), "{command}");
+        assert_eq!(refused.stderr.trim_end(), wanted.trim_end(), "{command}");
+        assert_eq!(refused.stdout, "", "{command}");
+    }
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["several.toml"], "nothing was made");
+}
+
+const COMPONENTS: &str = r#"
+[project]
+name = "components"
+
+[entities.user]
+keys = { user = "int64" }
+
+[sources.events]
+type = "file"
+path = "events.jsonl"
+schema = { user = "int64", at = "timestamp", note = "utf8", value = "float64" }
+event-time = { column = "at", format = "epoch-millis" }
+
+[udfs]
+absent = { component = "absent.wasm" }
+text = { component = "text.wasm" }
+module = { component = "module.wasm" }
+world = { component = "hostile_wrong_world.wasm" }
+version = { component = "hostile_future_version.wasm" }
+import = { component = "hostile_forbidden_import.wasm" }
+several = { component = "hostile_faults.wasm" }
+unknown = { component = "hostile_faults.wasm#honset" }
+honest = { component = "hostile_faults.wasm#honest" }
+unwilling = { component = "hostile_faults.wasm#bind_error" }
+trap = { component = "hostile_faults.wasm#bind_trap" }
+nowhere = { component = "hostile_faults.wasm#bind_unknown_input" }
+category = { component = "merchant_category.wasm" }
+decayed = { component = "decayed_sum.wasm", options = { half-life = "soon" } }
+
+[views.totals]
+entity = "user"
+from = "events"
+window = { tumbling = "10s" }
+output = { type = "file", path = "rows.jsonl" }
+transform = [TRANSFORM]
+
+[views.totals.features]
+events = { aggregate = "count" }
+AGGREGATE
+"#;
+
+/// A project with one use, and all that is said of it.
+fn refusal(transform: &str, aggregate: &str) -> Vec<String> {
+    let text = COMPONENTS.replace("TRANSFORM", transform).replace("AGGREGATE", aggregate);
+    // What does not load is said whatever is used; here only what is used matters.
+    let used = |line: &str| {
+        let name = line.split(" = { component").next().filter(|_| line.contains("{ component"));
+        name.is_none_or(|name| {
+            transform.contains(&format!("\"{name}\"")) || aggregate.contains(&format!("udf:{name}\""))
+        })
+    };
+    let text: Vec<_> = text.lines().filter(|line| used(line)).collect();
+    let project = Project::new(&text.join("\n"));
+    project.write("text.wasm", "(component)");
+    project.write("module.wasm", b"\0asm\x01\0\0\0");
+    project.write_lines("events.jsonl", [json!({"user": 1, "at": 0}).to_string()]);
+    let mut said = Vec::new();
+    for command in ["check", "run"] {
+        let refused = project.call::<&str>(command, []).finish(START);
+        assert_eq!((refused.status.code(), refused.stdout.as_str()), (Some(1), ""), "{command}: {}", refused.stderr);
+        assert!(!project.path("rows.jsonl").exists(), "{command} started");
+        said.push(refused.stderr);
+    }
+    assert_eq!(said[0], said[1], "`check` says what `run` says");
+    // Where it stands is the business of other tests.
+    let message = |line: &str| line.splitn(4, ':').last().unwrap().trim().to_owned();
+    let (count, errors) = said[0].trim_end().rsplit_once('\n').map(|(errors, count)| (count, errors)).unwrap();
+    assert_eq!(
+        count,
+        if errors.contains('\n') { format!("{} errors", errors.lines().count()) } else { "1 error".into() }
+    );
+    errors.lines().map(message).collect()
+}
+
+#[test]
+fn a_component_that_is_none_or_does_not_fit_is_refused_by_name() {
+    let at = |udf: &str| format!("{{ udf = \"{udf}\", input = {{ value = \"note\" }} }}");
+    let cases = [
+        ("text", "component ./text.wasm: it is not a WebAssembly component: the file does not begin as one does"),
+        (
+            "module",
+            "component ./module.wasm: it is a core WebAssembly module, not a component: link it with \
+             `wasm-component-ld`, or make it one with `wasm-tools component new`",
+        ),
+        (
+            "absent",
+            "component ./absent.wasm is not there; build it, or correct the path, which starts at the project file's \
+             folder",
+        ),
+        (
+            "world",
+            "component ./hostile_wrong_world.wasm: it exports neither `millrace:feature/transform@0.1.0` nor \
+             `millrace:feature/aggregate@0.1.0`, but `hostile:guest/greeter`",
+        ),
+        (
+            "version",
+            "component ./hostile_future_version.wasm: it exports `millrace:feature/transform@0.2.0`, and this Millrace \
+             serves version 0.1 of the contract: build it against that `feature.wit`",
+        ),
+        (
+            "import",
+            "component ./hostile_forbidden_import.wasm: it imports `hostile:guest/network#connect`, which Millrace does \
+             not provide: a UDF may import only `millrace:feature/log@0.1.0`",
+        ),
+        ("unwilling", "UDF unwilling: these columns do not please"),
+        ("trap", "UDF trap: binding it failed: the UDF trapped: wasm `unreachable` instruction executed"),
+        ("nowhere", "UDF nowhere: it wants a column `nowhere`, and is given `value`"),
+    ];
+    for (udf, wanted) in cases {
+        assert_eq!(refusal(&at(udf), ""), [wanted], "{udf}");
+    }
+    // A name that the component does not hold, and none where it holds several.
+    assert!(
+        refusal(&at("unknown"), "")[0]
+            .starts_with("UDF unknown: the component holds no transform `honset`; it holds `honest`")
+    );
+    assert!(
+        refusal(&at("several"), "")[0]
+            .starts_with("UDF several: the component holds several transforms: name one of `honest`")
+    );
+}
+
+#[test]
+fn columns_that_do_not_fit_are_refused_by_name() {
+    let wrong_type = "{ udf = \"honest\", input = { value = \"user\" } }";
+    assert_eq!(refusal(wrong_type, ""), ["UDF honest: no column `value` of type utf8"]);
+    let wrong_output = "{ udf = \"honest\", input = { value = \"note\" }, output = { copeid = \"c\" } }";
+    assert_eq!(refusal(wrong_output, ""), ["UDF honest does not return `copeid`; did you mean `copied`?"]);
+    let category = refusal("{ udf = \"category\", input = { merchant = \"note\" } }", "");
+    assert!(
+        category.len() == 1 && category[0].starts_with("UDF category: ") && category[0].contains("`name`"),
+        "{category:?}"
+    );
+    let decayed =
+        refusal("", "d = { aggregate = \"udf:decayed\", of = { value = \"value\", time = \"event_timestamp\" } }");
+    assert!(decayed.len() == 1 && decayed[0].contains("half-life"), "{decayed:?}");
+    let kind = refusal("", "d = { aggregate = \"udf:category\", of = { name = \"note\" } }");
+    assert_eq!(kind, ["UDF category: the component holds no aggregate"]);
+}
+
+#[test]
+fn a_data_folder_has_one_owner() {
+    let project = Project::fraud();
+    let url = "sources.transactions_ws.url=ws://127.0.0.1:1/";
+    let first = serve(project.call("run", [url]));
+    let second = project.call("run", [url, "serve.http=127.0.0.1:0"]).finish(START);
+    assert_eq!(second.status.code(), Some(1));
+    assert_eq!(second.stderr, "./data is in use by another process: end it, or name another data-dir");
+    assert_eq!(millrace_tests::http::get(&first.address, "/health").unwrap().status, 200, "the first one goes on");
+    first.terminate();
+    let third = serve(project.call("run", [url]));
+    third.terminate();
+}
+
+/// A broker away at the start, and later: what it holds arrives once it is back.
+#[test]
+fn a_broker_that_is_away_is_waited_for() {
+    let mut kafka = Kafka::start();
+    kafka.create_topic("away", 1);
+    let event = |second: i64| {
+        let datetime = 1_735_689_600_000 + second * 1000;
+        json!({"datetime": datetime, "cc_num": 7, "amount": 2.0}).to_string()
+    };
+    kafka.produce("away", 0, (0..100).map(event));
+    kafka.stop();
+
+    let project = Project::fraud();
+    let settings = [
+        "STREAM=transactions_kafka".to_owned(),
+        format!("KAFKA={}", kafka.brokers()),
+        "sources.transactions_kafka.topic=away".to_owned(),
+        output(FRAUD_VIEW, "rows.jsonl"),
+    ];
+    let mut served = serve(project.call("run", settings));
+    let waiting = wait_for("what is waited for", START, || {
+        let answer = millrace_tests::http::get(&served.address, "/ready").unwrap();
+        (answer.status == 503 && answer.body.contains("transactions_kafka")).then_some(answer.body)
+    });
+    assert!(waiting.contains("source transactions_kafka has not been reached"), "{waiting}");
+    kafka.resume();
+    served.process.ready(&served.address);
+    let events = "millrace_events_total{source=\"transactions_kafka\"}";
+    wait_for("the first events", START, || (counter(&served.metrics(), events) == 100).then_some(()));
+
+    kafka.stop();
+    served.process.line("no broker", START);
+    kafka.resume();
+    kafka.produce("away", 0, (100..300).map(event));
+    wait_for("the rest of the events", START, || (counter(&served.metrics(), events) == 300).then_some(()));
+    let feature = [format!("{FRAUD_VIEW}:num_trans_per_10m")];
+    let answer = served.features(&feature, json!({"cc_num": [7]}));
+    assert_eq!(answer["results"][1]["values"], json!([300]), "nothing is lost or doubled");
+    let said = served.terminate();
+    assert!(said.contains("300 events in "), "{said}");
+    // The watermark is a minute behind second 299, so three windows have closed.
+    let counts: Vec<_> =
+        project.rows("rows.jsonl").iter().map(|row| row["num_trans_per_10m"].as_i64().unwrap()).collect();
+    assert_eq!(counts, [60, 120, 180]);
+}
