@@ -113,13 +113,26 @@ impl Guarded {
         self.child.id()
     }
 
-    /// Sends a signal.
+    /// Sends a signal. [`Signal::Stop`] and [`Signal::Continue`] have worked when this returns; to the others the
+    /// process answers in its own time.
     ///
     /// # Panics
     /// It has been waited for.
     pub fn signal(&mut self, signal: Signal) {
         let orders = self.orders.as_mut().expect("only a process that runs is sent a signal");
         writeln!(orders, "{}", signal.name()).expect("the guard listens until it is released");
+        if matches!(signal, Signal::Stop | Signal::Continue) {
+            patience::wait_for("the signal's effect", patience::START, || {
+                (self.is_stopped() == (signal == Signal::Stop)).then_some(())
+            });
+        }
+    }
+
+    /// Whether the system lets it stand still.
+    fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        // Its state stands after its name, which is in parentheses.
+        stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
     }
 
     /// Its status, if it has ended.

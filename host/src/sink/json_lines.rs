@@ -4,7 +4,7 @@
 //! `"Infinity"` and `"-Infinity"`, and a null is `null`. [`write_rows`] is the one place that makes this form; files,
 //! HTTP and what the command line prints all come from it.
 //!
-//! A column's type is looked at once a batch; a row then is a walk over [`Cells`].
+//! A column's type is looked at once a batch; a row then is a walk over `Cells`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

@@ -1,5 +1,7 @@
 //! All end-to-end tests: one binary, so that they link once and share a broker.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
+
 mod bad_input;
 mod feed;
 mod fraud;

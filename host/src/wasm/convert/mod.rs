@@ -1,7 +1,7 @@
 //! Columns across the boundary: Arrow arrays to the contract's buffers and back.
 //!
 //! On the way in ([`lower`]) the guest is handed Arrow's own buffers; only what a slice has moved off its start is copied
-//! (offsets that do not begin at 0, bitmaps that do not begin at a byte). On the way back ([`lift`]) Arrow adopts the
+//! (offsets that do not begin at 0, bitmaps that do not begin at a byte). On the way back ([`lift()`]) Arrow adopts the
 //! bytes that came, after every length, offset, bitmap and text has been checked: a guest is not trusted to know its
 //! own contract.
 //!

@@ -4,7 +4,7 @@ use crate::wasm::ComponentError;
 #[test]
 fn a_component_tells_its_digest_and_names() {
     let bench = component("bench_transform");
-    assert_eq!(bench.transforms(), ["row_closure", "vectorised", "passthrough"]);
+    assert_eq!(bench.transforms(), ["row_closure", "row_closure_owned", "vectorised", "passthrough"]);
     assert_eq!(bench.aggregates(), [""; 0]);
     let decayed = component("decayed_sum");
     assert_eq!(decayed.aggregates(), ["decayed_sum"]);

@@ -52,7 +52,7 @@ fn what_does_not_fit_is_said() {
     let bind = |name: Option<&str>, fields: &[FieldRef], options: &str| {
         component.transform(name, fields, options, Limits::default()).map(|_| ()).unwrap_err()
     };
-    let names = "`row_closure`, `vectorised`, `passthrough`";
+    let names = "`row_closure`, `row_closure_owned`, `vectorised`, `passthrough`";
     assert_eq!(
         bind(None, &bench_fields(), "{}").to_string(),
         format!("the component holds several transforms: name one of {names}, as in `component = \"file.wasm#NAME\"`")

@@ -85,7 +85,7 @@ fn features(history: &[&Transaction], end: i64) -> Features {
     };
     Features {
         count: held.len(),
-        average: (held.len() > 0).then_some(average),
+        average: (!held.is_empty()).then_some(average),
         deviation: (held.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
         decayed: [decayed(5 * MINUTE), decayed(MINUTE)],
         // Of equal times the last to come: `max_by_key` gives the last of equals.
@@ -131,7 +131,7 @@ pub(super) fn stamp(end: i64) -> String {
 }
 
 /// What kind of business each simulated merchant is, as the README of the UDF would have it.
-const CATEGORIES: [(&str, &[&str]); 9] = [
+const CATEGORIES: [(&str, &[&str]); 11] = [
     (
         "restaurants",
         &[
@@ -139,19 +139,25 @@ const CATEGORIES: [(&str, &[&str]); 9] = [
             "CORNER ESPRESSO BAR",
             "THE GOLDEN WOK RESTAURANT",
             "LUIGI'S PIZZA",
+            "EL CAMINO TAQUERIA",
             "SUNRISE BAKERY",
             "BURGER YARD",
             "NOODLE HOUSE CAFE",
         ],
     ),
-    ("groceries", &["FRESH VALLEY MARKET", "GREENLEAF GROCERY", "FAMILY SUPERMARKET"]),
-    ("fuel", &["COASTAL FUEL STATION", "HIGHWAY GAS", "PETROL POINT"]),
-    ("transport", &["CITY TAXI", "METRO TRANSIT"]),
-    ("travel", &["SKYWAY AIRLINES", "HARBOUR HOTEL"]),
-    ("electronics", &["MEGA ELECTRONICS"]),
-    ("entertainment", &["CINEMA PALACE", "LUCKY STAR CASINO"]),
-    ("health", &["CITY PHARMACY"]),
+    (
+        "groceries",
+        &["FRESH VALLEY MARKET", "GREENLEAF GROCERY", "FAMILY SUPERMARKET", "HARVEST FOODS", "ORGANIC PANTRY"],
+    ),
+    ("fuel", &["COASTAL FUEL STATION", "HIGHWAY GAS", "PETROL POINT", "NORTHERN OIL"]),
+    ("transport", &["CITY TAXI", "METRO TRANSIT", "RAIL EXPRESS TICKETS", "RENT-A-WHEEL CAR RENTAL"]),
+    ("travel", &["SKYWAY AIRLINES", "HARBOUR HOTEL", "TRAVEL DESK"]),
+    ("electronics", &["MEGA ELECTRONICS", "PIXEL COMPUTER STORE"]),
+    ("shopping", &["BOOK NOOK", "STYLE AVENUE CLOTHING", "SHOE GALLERY", "EVERYTHING MARKETPLACE"]),
+    ("entertainment", &["STREAM BOX VIDEO", "ARCADE GAMES", "CINEMA PALACE", "LUCKY STAR CASINO"]),
+    ("health", &["CITY PHARMACY", "WELLNESS DRUGSTORE", "DENTAL PRACTICE", "IRON GYM FITNESS"]),
     ("utilities", &["CELL MOBILE PHONE"]),
+    ("home", &["HARDWARE DEPOT"]),
 ];
 
 fn category(merchant: &str) -> &'static str {
