@@ -105,7 +105,7 @@ fn expected(lost: &[i64], with_last: bool) -> BTreeMap<(i64, String), (i64, Opti
     for (user, window) in [(0, 0), (0, 10), (0, 20), (1, 0), (1, 10), (1, 20)] {
         let held = (window..window + 10).filter(|second| *second < 20 && second % 2 == user && !lost.contains(second));
         let stamp = format!("2025-01-01T00:00:{:02}.999Z", window + 9);
-        let last = held.clone().last().filter(|_| with_last).map(|second| format!("note {second}"));
+        let last = held.clone().next_back().filter(|_| with_last).map(|second| format!("note {second}"));
         rows.insert((user, stamp), (i64::try_from(held.count()).unwrap(), last));
     }
     rows
