@@ -114,17 +114,32 @@ impl GuardedTransform {
     }
 }
 
-/// An aggregate under guard.
+/// An aggregate under guard. Each of its functions has a circuit of its own: code that refuses every row is not saved by
+/// giving initial state for new keys, or by evaluating what it has. Once one is open nothing is called any more.
 pub struct GuardedAggregate {
     aggregate: Box<dyn Aggregate>,
     output: Vec<FieldRef>,
-    circuit: Circuit,
+    circuits: Circuits,
+}
+
+#[derive(Debug, Default)]
+struct Circuits {
+    initial: Circuit,
+    update: Circuit,
+    merge: Circuit,
+    evaluate: Circuit,
+}
+
+impl Circuits {
+    fn check(&self) -> Result<(), GuardError> {
+        [&self.initial, &self.update, &self.merge, &self.evaluate].into_iter().try_for_each(Circuit::check)
+    }
 }
 
 impl GuardedAggregate {
     /// Guards an instance; `output` is its signature's.
     pub fn new(aggregate: Box<dyn Aggregate>, output: Vec<FieldRef>) -> Self {
-        Self { aggregate, output, circuit: Circuit::default() }
+        Self { aggregate, output, circuits: Circuits::default() }
     }
 
     /// [`Aggregate::initial`]. There is no row to blame: a fault counts and is returned.
@@ -132,11 +147,11 @@ impl GuardedAggregate {
     /// # Errors
     /// The circuit is or becomes open, or the call failed.
     pub fn initial(&mut self, rows: usize) -> Result<Columns, GuardError> {
-        self.circuit.check()?;
+        self.circuits.check()?;
         let result = self.aggregate.initial(rows);
         match &result {
-            Ok(_) => self.circuit.good(),
-            Err(error) => self.circuit.fault(error)?,
+            Ok(_) => self.circuits.initial.good(),
+            Err(error) => self.circuits.initial.fault(error)?,
         }
         result.map_err(GuardError::Call)
     }
@@ -146,9 +161,15 @@ impl GuardedAggregate {
     /// # Errors
     /// The circuit is or becomes open, or the host failed; no state changed.
     pub fn update(&mut self, state: Columns, groups: &[u32], input: &Columns) -> Result<Folded, GuardError> {
-        self.fold(state, groups, input, |aggregate, state, groups, input| {
-            aggregate.update(state, groups, input).map(|updated| (updated.state, updated.rejected))
-        })
+        self.fold(
+            |circuits| &mut circuits.update,
+            state,
+            groups,
+            input,
+            |aggregate, state, groups, input| {
+                aggregate.update(state, groups, input).map(|updated| (updated.state, updated.rejected))
+            },
+        )
     }
 
     /// [`Aggregate::merge`] with all partial rows that it takes.
@@ -156,9 +177,15 @@ impl GuardedAggregate {
     /// # Errors
     /// The circuit is or becomes open, or the host failed; no state changed.
     pub fn merge(&mut self, state: Columns, groups: &[u32], partial: &Columns) -> Result<Folded, GuardError> {
-        self.fold(state, groups, partial, |aggregate, state, groups, partial| {
-            aggregate.merge(state, groups, partial).map(|state| (state, Vec::new()))
-        })
+        self.fold(
+            |circuits| &mut circuits.merge,
+            state,
+            groups,
+            partial,
+            |aggregate, state, groups, partial| {
+                aggregate.merge(state, groups, partial).map(|state| (state, Vec::new()))
+            },
+        )
     }
 
     /// [`Aggregate::evaluate`] of all state rows that it takes.
@@ -166,8 +193,9 @@ impl GuardedAggregate {
     /// # Errors
     /// The circuit is or becomes open, or the host failed.
     pub fn evaluate(&mut self, state: &Columns, since: &[Micros], until: &[Micros]) -> Result<Applied, GuardError> {
-        let Self { aggregate, output, circuit } = self;
-        let found = circuit.halve(state.rows, |range, patience| {
+        self.circuits.check()?;
+        let Self { aggregate, output, circuits } = self;
+        let found = circuits.evaluate.halve(state.rows, |range, patience| {
             if let Some(factor) = patience {
                 aggregate.grant_time(factor);
             }
@@ -181,15 +209,17 @@ impl GuardedAggregate {
 
     fn fold(
         &mut self,
+        circuit: fn(&mut Circuits) -> &mut Circuit,
         state: Columns,
         groups: &[u32],
         rows: &Columns,
         mut fold: impl FnMut(&mut dyn Aggregate, Columns, &[u32], &Columns) -> Result<(Columns, Vec<Rejection>), CallError>,
     ) -> Result<Folded, GuardError> {
-        let Self { aggregate, circuit, .. } = self;
+        self.circuits.check()?;
+        let Self { aggregate, circuits, .. } = self;
         let mut whole = None;
         let mut parts: Option<PieceState> = None;
-        let found = circuit.halve(rows.rows, |range, patience| {
+        let found = circuit(circuits).halve(rows.rows, |range, patience| {
             if let Some(factor) = patience {
                 aggregate.grant_time(factor);
             }

@@ -256,9 +256,13 @@ fn faults_count_over_calls_until_one_goes_well() {
     for _ in 1..FAULTS {
         assert_eq!(fault(&mut guarded), Ok(()));
     }
-    assert_eq!(guarded.initial(8).map(|state| state.rows), Ok(8));
+    assert!(guarded.update(column([0]), &[0], &column([8])).is_ok());
     for _ in 1..FAULTS {
         assert_eq!(fault(&mut guarded), Ok(()));
+        // That other functions go well says nothing of this one.
+        assert_eq!(guarded.initial(8).map(|state| state.rows), Ok(8));
+        assert!(guarded.merge(column([0]), &[0], &column([8])).is_ok());
+        assert!(guarded.evaluate(&column([8]), &[0], &[1]).is_ok());
     }
     let text = "stopped after 16 faults in a row, the last of them: the UDF trapped: at 1";
     assert_eq!(fault(&mut guarded).unwrap_err().to_string(), text);
