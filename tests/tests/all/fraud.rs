@@ -186,7 +186,7 @@ fn the_same_rows_from_everywhere_whatever_shards_and_batches() {
     }
 }
 
-/// Times of the stream are such that a window is a whole number of minutes.
+/// A stream without late rows, rows behind the watermark or gaps would show less than it seems to.
 #[test]
 fn the_stream_has_what_is_to_be_shown() {
     let all = transactions();
