@@ -55,12 +55,14 @@ impl Disk {
             .write(true)
             .open(folder.join("lock"))
             .map_err(|error| refused(format!("its folder cannot be written: {error}")))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                refused("the folder is open elsewhere; stop the process that holds it, or name another data-dir".into())
+        match patiently(|| lock.try_lock()) {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let cause = "the folder is open elsewhere; stop the process that holds it, or name another data-dir";
+                return Err(refused(cause.into()));
             }
-            TryLockError::Error(error) => refused(format!("its folder cannot be locked: {error}")),
-        })?;
+            Err(TryLockError::Error(error)) => return Err(refused(format!("its folder cannot be locked: {error}"))),
+        }
         await_closed(&folder.join("db"));
         let db = sled::Config::new()
             .path(folder)
@@ -154,15 +156,25 @@ impl Disk {
 }
 
 /// Waits, not for long, until the one who had the database before has closed its file: sled's own threads hold it a
-/// little longer than whoever dropped it, and our lock with it. Where it stays held, sled says so.
+/// little longer than whoever dropped it. Where it stays held, sled says so.
 fn await_closed(file: &Path) {
+    if let Ok(file) = File::open(file) {
+        // Only the wait counts: whatever comes of it, sled tries next.
+        drop(patiently(|| file.try_lock()));
+    }
+}
+
+/// Locks a file, and while it is held elsewhere tries again for two seconds: a lock outlives whoever let go of it where
+/// the process has just started another, which has a copy of every open file until it has become that program.
+fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
     const TRIES: u32 = 200;
     for _ in 0..TRIES {
-        match File::open(file).map(|file| file.try_lock()) {
-            Ok(Err(TryLockError::WouldBlock)) => pause(),
-            _ => return,
+        match lock() {
+            Err(TryLockError::WouldBlock) => pause(),
+            locked => return locked,
         }
     }
+    lock()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a start waits at most two seconds, and there is nothing to wait on")]
