@@ -61,9 +61,12 @@ fn features_of_a_websocket_with_their_statuses() {
 
     assert_eq!(get(&served.address, "/health").unwrap().status, 200);
     served.process.ready(&served.address);
-    let metrics = served.metrics();
-    assert_eq!(counter(&metrics, "millrace_events_total{source=\"transactions_ws\"}"), 5);
-    assert_eq!(counter(&metrics, "millrace_dead_letters_total{reason=\"decode\"}"), 1);
+    wait_for("the counts of all events", START, || {
+        let metrics = served.metrics();
+        let read = counter(&metrics, "millrace_events_total{source=\"transactions_ws\"}");
+        let dead = counter(&metrics, "millrace_dead_letters_total{reason=\"decode\"}");
+        (read == 5 && dead == 1).then_some(())
+    });
     // The newest event's time less the delay of a minute.
     let watermark = format!("millrace_view_watermark_seconds{{view=\"{FRAUD_VIEW}\"}} {}", NEW_YEAR / 1000 + 140);
     wait_for("the view's watermark", START, || served.metrics().contains(&watermark).then_some(()));
