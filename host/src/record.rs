@@ -1,12 +1,11 @@
-//! What flows: column types, rows with their source positions, and rows in error.
+//! What flows: column types, events with their source positions, and rows in error.
 //!
-//! Always true: every row of [`Rows`] has an offset and an event time, in the order of its partition; a column named
-//! [`EVENT_TIMESTAMP`] is that event time.
+//! Always true: a column named [`EVENT_TIMESTAMP`] is the row's event time.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use bytes::Bytes;
@@ -181,19 +180,6 @@ impl RawBatch {
             .filter(|(start, end)| start <= end && *end as usize <= self.data.len())
             .map_or_else(Bytes::new, |&(start, end)| self.data.slice(start as usize..end as usize))
     }
-}
-
-/// Decoded rows of one partition in its order, each with its offset and its event time.
-#[derive(Clone, Debug)]
-pub struct Rows {
-    /// The columns.
-    pub batch: RecordBatch,
-    /// Where they come from.
-    pub origin: Origin,
-    /// The position of each row's event.
-    pub offsets: ScalarBuffer<i64>,
-    /// The event time of each row.
-    pub times: ScalarBuffer<Micros>,
 }
 
 /// Columns without a schema: what crosses to a UDF and comes back. All of `columns` have `rows` rows.
