@@ -18,12 +18,12 @@ panes as (
   from events group by cc_num, pane
 ),
 windows as (
-  select cc_num, pane + step as window, n, s, q, m from panes, range(1, 11) as steps(step)
+  select cc_num, pane + step as until, n, s, q, m from panes, range(1, 11) as steps(step)
 )
-select cc_num, window, sum(n) as n, sum(s) / sum(n) as mean,
+select cc_num, until, sum(n) as n, sum(s) / sum(n) as mean,
        case when sum(n) > 1 then sqrt(greatest(0, (sum(q) - sum(s) * sum(s) / sum(n)) / (sum(n) - 1))) end as deviation,
        sum(m) as m
-from windows group by cc_num, window
+from windows group by cc_num, until
 """
 
 

@@ -15,6 +15,9 @@ use crate::time::Micros;
 /// The column that holds a row's event time.
 pub const EVENT_TIMESTAMP: &str = "event_timestamp";
 
+/// The column of a view's rows that says which of them delete their key; no user's column has such a name.
+pub const DELETED: &str = "__deleted";
+
 /// The types that a column can have: those of the contract's format strings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ColumnType {

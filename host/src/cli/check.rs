@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use clap::Args;
-use millrace::config::plan::ShardPlan;
 
 use super::project::ProjectArgs;
 
@@ -25,12 +24,8 @@ pub(super) fn check(args: &CheckArgs) -> Result<()> {
     println!("project {}: {} sources in use, {} views", plan.name, plan.sources.len(), plan.views.len());
     for (view, written) in plan.views.iter().zip(&project.views) {
         let from: Vec<_> = written.from.iter().map(|from| from.value.as_str()).collect();
-        let schema = match &view.shard {
-            ShardPlan::Windowed(plan) => &plan.schema,
-            ShardPlan::Latest(plan) => &plan.schema,
-        };
         println!("view {} from {} (version {:.12})", view.name, from.join(", "), view.version);
-        for (index, field) in schema.fields().iter().enumerate() {
+        for (index, field) in view.schema.fields().iter().enumerate() {
             let kind = millrace::record::ColumnType::from_arrow(field.data_type());
             let kind = kind.map_or_else(|| field.data_type().to_string(), |kind| kind.to_string());
             println!("  {}{}: {kind}", field.name(), if index < view.keys { " (key)" } else { "" });

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
-use millrace::config::plan::{Plan, ShardPlan, ViewPlan};
+use millrace::config::plan::{Plan, ViewPlan};
 use millrace::config::project::{OnlineClock, Project};
 use millrace::engine::watermark::AFTER_ALL;
 use millrace::serve::{
@@ -113,7 +113,7 @@ fn freshness(project: &Project, plan: &Plan, board: &Arc<Board>, clock: &Arc<dyn
         None => bounded,
     };
     let views = plan.views.iter().enumerate();
-    let slides = |view: &ViewPlan| matches!(&view.shard, ShardPlan::Windowed(plan) if plan.spec.step < plan.spec.size);
+    let slides = |view: &ViewPlan| view.spec.is_some_and(|spec| spec.step < spec.size);
     let views: HashMap<String, (usize, bool)> =
         views.map(|(index, view)| (view.name.clone(), (index, slides(view)))).collect();
     let (board, clock) = (board.clone(), clock.clone());

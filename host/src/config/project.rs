@@ -334,8 +334,10 @@ pub struct View {
     pub name: Spanned<String>,
     /// Its entity; none: one global key.
     pub entity: Option<Spanned<String>>,
-    /// The sources that it reads; at least one, none twice.
+    /// The sources and views that it reads; at least one, none twice.
     pub from: Vec<Spanned<String>>,
+    /// What each row is joined with, in order.
+    pub joins: Vec<Join>,
     /// `where`: rows for which this SQL expression is not true are left out.
     pub filter: Option<Spanned<String>>,
     /// Transforms, in order.
@@ -388,7 +390,51 @@ pub struct TransformUse {
     pub options: Spanned<JsonObject>,
 }
 
-/// Which stretches of time a view aggregates over, half-open and aligned to the epoch plus `offset`.
+/// A join as of a row's time with another source or view.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The other side.
+    pub source: Spanned<String>,
+    /// Which columns are equal; at least one pair.
+    pub on: Vec<JoinKey>,
+    /// The columns that the row gets, as expressions over the other side's; at least one.
+    pub columns: Vec<Named>,
+    /// How much older than the row a match may be; none: any age.
+    pub within: Option<Duration>,
+    /// What becomes of a row without a match.
+    pub on_miss: OnMiss,
+    /// What a row waits for.
+    pub wait: Wait,
+}
+
+/// Columns that are equal in a join.
+#[derive(Clone, Debug)]
+pub struct JoinKey {
+    /// The row's.
+    pub left: Spanned<String>,
+    /// The other side's.
+    pub right: Spanned<String>,
+}
+
+/// What becomes of a row without a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnMiss {
+    /// The joined columns are null.
+    Null,
+    /// It is left out.
+    Drop,
+}
+
+/// What a row waits for before it is joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// That the other side's watermark has passed it.
+    Watermark,
+    /// Nothing.
+    None,
+}
+
+/// Which rows a view aggregates over. Sliding and tumbling windows are half-open and aligned to the epoch plus `offset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
     /// One of `size` ends at each `step`.
@@ -407,6 +453,39 @@ pub enum Window {
         /// Shifts all of them.
         offset: Duration,
     },
+    /// While rows come no further apart than a gap.
+    Session {
+        /// The gap.
+        gap: Duration,
+    },
+    /// For each row what its key had up to then.
+    Over {
+        /// How far back, both ends included; none: to the first.
+        range: Option<Duration>,
+        /// How many of the newest; none: all.
+        rows: Option<u32>,
+    },
+}
+
+impl Window {
+    /// Size, step and offset of sliding and tumbling windows.
+    pub fn grid(self) -> Option<(Duration, Duration, Duration)> {
+        match self {
+            Self::Sliding { size, step, offset } => Some((size, step, offset)),
+            Self::Tumbling { size, offset } => Some((size, size, offset)),
+            Self::Session { .. } | Self::Over { .. } => None,
+        }
+    }
+
+    /// The same, shifted; windows that are not aligned stay.
+    #[must_use]
+    pub fn with_offset(self, offset: Duration) -> Self {
+        match self {
+            Self::Sliding { size, step, .. } => Self::Sliding { size, step, offset },
+            Self::Tumbling { size, .. } => Self::Tumbling { size, offset },
+            other => other,
+        }
+    }
 }
 
 /// Which rows a view emits; at least one of the two.
@@ -446,7 +525,7 @@ pub struct Feature {
 pub enum FeatureKind {
     /// Over the rows of a window.
     Aggregate(Box<AggregateUse>),
-    /// From one row of a `latest` view.
+    /// From other features, and in views without aligned windows from the row.
     Expr(Spanned<String>),
 }
 
@@ -459,6 +538,8 @@ pub struct AggregateUse {
     pub of: Of,
     /// `where`: only rows for which this SQL expression is true.
     pub filter: Option<Spanned<String>>,
+    /// A window of its own, of the same kind as the view's; none: the view's.
+    pub window: Option<Spanned<Window>>,
     /// Which of a UDF's output fields is the feature.
     pub output: Option<Spanned<String>>,
     /// Options of this use, laid over the UDF's.

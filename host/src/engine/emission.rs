@@ -33,4 +33,6 @@ pub struct Emission {
     pub online: OnlineRows,
     /// Rows whose key is to be deleted; none where no row is.
     pub deleted: Option<BooleanArray>,
+    /// Whether these rows replace ones that were given before, since a row came behind the watermark.
+    pub again: bool,
 }

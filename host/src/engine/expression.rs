@@ -27,6 +27,8 @@ use datafusion_optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::parser::DFParserBuilder;
 use datafusion_sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion_sql::sqlparser::dialect::GenericDialect;
+use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::error::{Blame, Fault};
 use crate::record::{ColumnType, timestamp_type};
@@ -40,6 +42,8 @@ pub struct ExpressionError {
     pub message: String,
     /// Where in the text, in bytes, if that is known.
     pub span: Option<Range<usize>>,
+    /// The column that is not there, where that is what is wrong.
+    pub missing: Option<String>,
 }
 
 impl Blame for ExpressionError {
@@ -193,6 +197,16 @@ impl Expression {
     }
 }
 
+/// The words of an expression: names of columns and functions, and what else is written like one.
+pub fn words(sql: &str) -> BTreeSet<String> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().unwrap_or_default();
+    let word = |token| match token {
+        Token::Word(word) => Some(word.value),
+        _ => None,
+    };
+    tokens.into_iter().filter_map(word).collect()
+}
+
 fn parse(sql: &str, columns: &DFSchema, schema: &Schema) -> Result<Expr, ExpressionError> {
     let failed = |error: DataFusionError| explain(&error, sql, schema);
     let mut parser = DFParserBuilder::new(sql).build().map_err(failed)?;
@@ -256,7 +270,7 @@ fn ours(given: &DataType) -> Option<DataType> {
 }
 
 fn plain(message: String) -> ExpressionError {
-    ExpressionError { message, span: None }
+    ExpressionError { message, span: None, missing: None }
 }
 
 /// DataFusion's errors in the project's words.
@@ -267,7 +281,8 @@ fn explain(error: &DataFusionError, sql: &str, schema: &Schema) -> ExpressionErr
                 let name = &field.name;
                 let known = suggestion(name, schema.fields().iter().map(|field| field.name().as_str()));
                 let span = sql.find(name.as_str()).map(|start| start..start + name.len());
-                ExpressionError { message: format!("no column `{name}` here{known}"), span }
+                let message = format!("no column `{name}` here{known}");
+                ExpressionError { message, span, missing: Some(name.clone()) }
             }
             other => plain(other.to_string()),
         },

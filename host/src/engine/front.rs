@@ -1,27 +1,30 @@
-//! The stateless half of a view, run in the order of each partition: `where`, transforms, columns, lateness, and the
-//! split by key.
+//! The stateless way of rows to one input of a stage, run in the order of each partition: `where`, transforms, columns,
+//! lateness, and the split by key.
 //!
 //! ```text
-//!   source's rows ─▶ where ─▶ transform ─▶ … ─▶ columns ─▶ not late? ─▶ keys, folded inputs ─▶ one batch a shard
+//!   rows ─▶ where ─▶ transform ─▶ … ─▶ columns ─▶ not late? ─▶ keys, inputs ─▶ one batch a shard
 //! ```
-//! Always true: every row of the source goes to exactly one shard, is filtered out, or becomes a dead letter.
+//! A way to a join has the last two alone. Always true: every row goes to exactly one shard, is filtered out, or becomes
+//! a dead letter.
+
+mod split;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::expression::Expression;
 use super::guard::{GuardError, GuardedTransform, Refusal};
-use super::ingest::{Ingested, dead_letter};
-use super::key;
-use super::keyed::KeyedBatch;
+use super::lateness::Lateness;
+use super::lineage::Lineage;
+use super::rows::{KeyedBatch, Rows};
 use super::transform::TransformFactory;
 use super::udf::CallError;
-use super::window::spec::WindowSpec;
 use crate::record::{Columns, DeadLetter, DeadReason};
-use crate::time::Micros;
+use crate::time::{Micros, rfc3339};
+use split::split;
 
 /// One transform of a view.
 #[derive(Clone)]
@@ -65,23 +68,18 @@ pub struct InputColumn {
     pub kind: DataType,
 }
 
-/// When a row comes too late.
-#[derive(Clone, Copy, Debug)]
-pub struct Lateness {
-    /// The view's windows.
-    pub spec: WindowSpec,
-    /// How much later than its last window a row may come.
-    pub allowed: Micros,
-}
-
-/// The stateless half of a view, resolved.
+/// A stateless way, resolved.
 #[derive(Clone)]
 pub struct FrontPlan {
-    /// The view's index in the plan.
+    /// The view that it is a part of, by its index in the plan.
     pub view: u16,
+    /// The stage that it leads to, by its index in the plan.
+    pub stage: u16,
+    /// Which of the stage's inputs it is.
+    pub input: u16,
     /// Which rows it takes; none for all.
     pub condition: Option<Expression>,
-    /// The columns that the steps after `condition` use, by their index among those of [`Ingested::batch`].
+    /// The columns that the steps after `condition` use, by their index among those of [`Rows::batch`].
     pub projection: Vec<usize>,
     /// Those columns.
     pub schema: SchemaRef,
@@ -89,15 +87,34 @@ pub struct FrontPlan {
     pub transforms: Vec<TransformStep>,
     /// The derived columns.
     pub derived: Option<DerivedColumns>,
-    /// The entity's keys, in the order of their names.
+    /// The keys by which the stage is split: an entity's in the order of their names, or a join's.
     pub keys: Vec<InputColumn>,
-    /// What the view folds.
+    /// What becomes of a row without a key.
+    pub null_keys: NullKeys,
+    /// What the stage uses.
     pub inputs: Vec<InputColumn>,
     /// What is late; none where nothing is.
     pub lateness: Option<Lateness>,
+    /// Whether it takes rows of a view that replace ones given before.
+    pub again: bool,
+    /// Whether it takes rows of a view that delete their key, marked in [`DELETED`]; else they are left out.
+    ///
+    /// [`DELETED`]: crate::record::DELETED
+    pub deletions: bool,
 }
 
-/// A view's stateless half on one worker.
+/// What becomes of a row a part of whose key is null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NullKeys {
+    /// It is a dead letter: nobody's features are of it.
+    Refused,
+    /// It goes to the first shard: on the left side of a join, it matches nothing.
+    Kept,
+    /// It is left out: on the right side of a join, nothing matches it.
+    Dropped,
+}
+
+/// A stateless way on one worker.
 pub struct Front {
     plan: Arc<FrontPlan>,
     transforms: Vec<GuardedTransform>,
@@ -108,9 +125,8 @@ pub struct Front {
 struct Flow {
     batch: RecordBatch,
     times: Vec<Micros>,
-    offsets: Vec<i64>,
     before: Vec<Micros>,
-    events: Vec<u32>,
+    lineage: Lineage,
 }
 
 impl Flow {
@@ -128,9 +144,13 @@ impl Flow {
             rows.values().iter().filter_map(|row| values.get(*row as usize)).copied().collect()
         }
         self.times = picked(&self.times, rows);
-        self.offsets = picked(&self.offsets, rows);
         self.before = picked(&self.before, rows);
-        self.events = picked(&self.events, rows);
+        self.lineage = self.lineage.select(rows.values());
+    }
+
+    /// Says what is wrong with a row.
+    fn refuse(&self, row: u32, reason: DeadReason, detail: String, errors: &mut Vec<DeadLetter>) {
+        errors.push(self.lineage.dead_letter(row as usize, reason, detail));
     }
 }
 
@@ -148,18 +168,18 @@ impl Front {
         Ok(Self { plan, transforms, shards })
     }
 
-    /// Takes a partition's next rows: gives each shard's batch, none where it has no row, and adds rows in error to
-    /// `dead`.
+    /// What it runs.
+    pub fn plan(&self) -> &Arc<FrontPlan> {
+        &self.plan
+    }
+
+    /// Takes the next rows: gives each shard's batch, none where it has no row, and adds rows in error to `dead`.
     ///
     /// # Errors
     /// The view cannot go on.
-    pub fn process(
-        &mut self,
-        rows: &Ingested,
-        dead: &mut Vec<DeadLetter>,
-    ) -> Result<Vec<Option<KeyedBatch>>, GuardError> {
+    pub fn process(&mut self, rows: &Rows, dead: &mut Vec<DeadLetter>) -> Result<Vec<Option<KeyedBatch>>, GuardError> {
         let plan = self.plan.clone();
-        let mut errors = Errors::new();
+        let mut errors = Vec::new();
         let mut flow = start(&plan, rows, &mut errors)?;
         for (step, transform) in plan.transforms.iter().zip(&mut self.transforms) {
             run_transform(step, transform, &mut flow, &mut errors)?;
@@ -168,8 +188,8 @@ impl Front {
             let outputs = evaluate(derived.expressions.iter(), &mut flow, &mut errors)?;
             flow.batch = next_batch(&derived.columns, &derived.schema, &flow.batch, &outputs, flow.times.len())?;
         }
-        if let Some(lateness) = &plan.lateness {
-            drop_late(*lateness, &mut flow, &mut errors)?;
+        if let Some(lateness) = plan.lateness {
+            drop_late(lateness, &mut flow, &mut errors)?;
         }
         let inputs =
             evaluate(plan.keys.iter().chain(&plan.inputs).map(|input| &input.expression), &mut flow, &mut errors)?;
@@ -180,117 +200,25 @@ impl Front {
             .map(|(input, kind)| if input.data_type() == kind { Ok(input) } else { cast(&input, kind) })
             .collect::<Result<Vec<_>, _>>()?;
         let keys = key_columns(&mut inputs, plan.keys.len());
-        let batches = self.split(&plan, flow, keys, inputs, &rows.raw, &mut errors)?;
-        dead.extend(errors.into_iter().map(|(event, reason, detail, udf)| DeadLetter {
-            view: Some(plan.view),
-            udf,
-            ..dead_letter(&rows.raw, event, reason, detail)
-        }));
-        Ok(batches)
-    }
-
-    fn split(
-        &self,
-        plan: &FrontPlan,
-        mut flow: Flow,
-        mut keys: Vec<ArrayRef>,
-        mut inputs: Vec<ArrayRef>,
-        raw: &Arc<crate::record::RawBatch>,
-        errors: &mut Errors,
-    ) -> Result<Vec<Option<KeyedBatch>>, GuardError> {
-        let fault = |error: key::KeyError| CallError::Host(error.to_string());
-        let mut encoded = key::encode(&keys, flow.times.len()).map_err(fault)?;
-        if encoded.nulls().is_some() {
-            let mut whole = Vec::with_capacity(flow.events.len());
-            for (row, event) in (0_u32..).zip(&flow.events) {
-                if encoded.is_null(row as usize) {
-                    let names: Vec<_> = plan.keys.iter().map(|key| key.expression.sql()).collect();
-                    errors.push((
-                        *event,
-                        DeadReason::NullKey,
-                        format!("a part of the key ({}) is null", names.join(", ")),
-                        None,
-                    ));
-                } else {
-                    whole.push(row);
-                }
-            }
-            let whole = UInt32Array::from(whole);
-            flow.select_rest(&whole);
-            for column in keys.iter_mut().chain(&mut inputs) {
-                *column = take(column, &whole, None)?;
-            }
-            encoded = key::encode(&keys, flow.times.len()).map_err(fault)?;
-        }
-        let hashes = encoded.hashes();
-        let origin = raw.origin;
-        if self.shards == 1 {
-            let batch = KeyedBatch {
-                origin,
-                keys: encoded,
-                hashes,
-                times: flow.times.into(),
-                offsets: flow.offsets.into(),
-                inputs,
-                raw: raw.clone(),
-                events: flow.events,
-            };
-            return Ok(vec![(!batch.is_empty()).then_some(batch)]);
-        }
-        let mut rows_of: Vec<Vec<u32>> = vec![Vec::with_capacity(hashes.len() / self.shards + 16); self.shards];
-        for (row, hash) in (0_u32..).zip(&hashes) {
-            if let Some(rows) = rows_of.get_mut(key::shard(key::group_of_hash(*hash), self.shards)) {
-                rows.push(row);
-            }
-        }
-        let mut batches = Vec::with_capacity(self.shards);
-        for rows in rows_of {
-            if rows.is_empty() {
-                batches.push(None);
-                continue;
-            }
-            let at = |row: &u32| *row as usize;
-            let picked = |values: &[i64]| rows.iter().filter_map(|row| values.get(at(row))).copied().collect();
-            let events = rows.iter().filter_map(|row| flow.events.get(at(row))).copied().collect();
-            let hashes = rows.iter().filter_map(|row| hashes.get(at(row))).copied().collect();
-            let (times, offsets) = (picked(&flow.times), picked(&flow.offsets));
-            let rows = UInt32Array::from(rows);
-            let taken = |columns: &[ArrayRef]| {
-                columns.iter().map(|column| take(column, &rows, None)).collect::<Result<Vec<_>, _>>()
-            };
-            batches.push(Some(KeyedBatch {
-                origin,
-                keys: key::encode(&taken(&keys)?, rows.len()).map_err(fault)?,
-                hashes,
-                times,
-                offsets,
-                inputs: taken(&inputs)?,
-                raw: raw.clone(),
-                events,
-            }));
-        }
+        let batches = split(&plan, self.shards, flow, keys, inputs, &mut errors)?;
+        dead.extend(errors.into_iter().map(|letter| DeadLetter { view: Some(plan.view), ..letter }));
         Ok(batches)
     }
 }
 
-/// Rows in error: the event, why, in which words, and which UDF said so.
-type Errors = Vec<(u32, DeadReason, String, Option<String>)>;
-
 /// Filters by the condition, and narrows to the columns that are used.
-fn start(plan: &FrontPlan, rows: &Ingested, errors: &mut Errors) -> Result<Flow, GuardError> {
+fn start(plan: &FrontPlan, rows: &Rows, errors: &mut Vec<DeadLetter>) -> Result<Flow, GuardError> {
     let columns = plan.projection.iter().filter_map(|column| rows.batch.columns().get(*column)).cloned().collect();
     let mut flow = Flow {
         batch: record_batch(plan.schema.clone(), columns, rows.times.len())?,
         times: rows.times.to_vec(),
-        offsets: rows.offsets.to_vec(),
-        before: rows.before.clone(),
-        events: rows.events.clone(),
+        before: rows.before.to_vec(),
+        lineage: rows.lineage.clone(),
     };
     if let Some(condition) = &plan.condition {
         let (kept, failed) = condition.predicate(&rows.batch);
         for (row, detail) in failed {
-            let event = rows.events.get(row as usize).copied().unwrap_or(u32::MAX);
-            errors.push((event, DeadReason::Expression, format!("where: {detail}"), None));
+            flow.refuse(row, DeadReason::Expression, format!("where: {detail}"), errors);
         }
         if kept.true_count() < kept.len() {
             let kept: Vec<u32> = kept.values().set_indices_u32().collect();
@@ -304,7 +232,7 @@ fn run_transform(
     step: &TransformStep,
     transform: &mut GuardedTransform,
     flow: &mut Flow,
-    errors: &mut Errors,
+    errors: &mut Vec<DeadLetter>,
 ) -> Result<(), GuardError> {
     let columns = evaluate(step.inputs.iter(), flow, errors)?;
     let input = Columns { rows: flow.times.len(), columns };
@@ -325,8 +253,8 @@ fn run_transform(
         None => None,
     };
     for Refusal { row, reason, detail } in applied.refused {
-        let event = flow.events.get(row as usize).copied().unwrap_or(u32::MAX);
-        errors.push((event, reason, detail, Some(step.factory.digest().to_owned())));
+        let letter = flow.lineage.dead_letter(row as usize, reason, detail);
+        errors.push(DeadLetter { udf: Some(step.factory.digest().to_owned()), ..letter });
     }
     if let Some(rows) = rows {
         flow.select(&rows)?;
@@ -339,7 +267,7 @@ fn run_transform(
 fn evaluate<'a>(
     expressions: impl Iterator<Item = &'a Expression> + Clone,
     flow: &mut Flow,
-    errors: &mut Errors,
+    errors: &mut Vec<DeadLetter>,
 ) -> Result<Vec<ArrayRef>, GuardError> {
     let mut failed: Vec<(u32, String)> = Vec::new();
     let mut columns = Vec::new();
@@ -357,24 +285,21 @@ fn evaluate<'a>(
     let rows = u32::try_from(flow.times.len()).unwrap_or(u32::MAX);
     let good: UInt32Array = (0..rows).filter(|row| bad.next_if_eq(row).is_none()).collect::<Vec<_>>().into();
     for (row, detail) in failed {
-        let event = flow.events.get(row as usize).copied().unwrap_or(u32::MAX);
-        errors.push((event, DeadReason::Expression, detail, None));
+        flow.refuse(row, DeadReason::Expression, detail, errors);
     }
     flow.select(&good)?;
     Ok(columns.iter().map(|column| take(column, &good, None)).collect::<Result<_, _>>()?)
 }
 
-fn drop_late(lateness: Lateness, flow: &mut Flow, errors: &mut Errors) -> Result<(), GuardError> {
-    let late = |time: Micros, before: Micros| lateness.spec.last_end(time) <= before.saturating_sub(lateness.allowed);
-    if !flow.times.iter().zip(&flow.before).any(|(time, before)| late(*time, *before)) {
+fn drop_late(lateness: Lateness, flow: &mut Flow, errors: &mut Vec<DeadLetter>) -> Result<(), GuardError> {
+    if !flow.times.iter().zip(&flow.before).any(|(time, before)| lateness.is_late(*time, *before)) {
         return Ok(());
     }
     let mut kept = Vec::with_capacity(flow.times.len());
-    for (((row, time), before), event) in (0_u32..).zip(&flow.times).zip(&flow.before).zip(&flow.events) {
-        if late(*time, *before) {
-            let (time, before) = (crate::time::rfc3339(*time), crate::time::rfc3339(*before));
-            let detail = format!("the event of {time} comes after the watermark {before} closed its last window");
-            errors.push((*event, DeadReason::Late, detail, None));
+    for ((row, time), before) in (0_u32..).zip(&flow.times).zip(&flow.before) {
+        if lateness.is_late(*time, *before) {
+            let detail = lateness.explain(&rfc3339(*time), &rfc3339(*before));
+            flow.refuse(row, DeadReason::Late, detail, errors);
         } else {
             kept.push(row);
         }

@@ -12,26 +12,11 @@ use arrow::datatypes::{FieldRef, Schema};
 use arrow::error::ArrowError;
 
 use super::decode::{EventTime, EventTimes, JsonDecoder};
+use super::lineage::{Lineage, dead_letter};
+use super::rows::Rows;
 use super::watermark::PartitionWatermark;
 use crate::record::{DeadLetter, DeadReason, EVENT_TIMESTAMP, RawBatch, event_timestamp_field, timestamps};
 use crate::time::Micros;
-
-/// Rows with all that the views' stateless steps need.
-#[derive(Clone, Debug)]
-pub struct Ingested {
-    /// The source's columns, less one that is named as the event timestamp, and the event timestamp as the last.
-    pub batch: RecordBatch,
-    /// The event time of each row.
-    pub times: ScalarBuffer<Micros>,
-    /// The position of each row's event.
-    pub offsets: ScalarBuffer<i64>,
-    /// The partition's watermark before each row: what its lateness is judged by.
-    pub before: Vec<Micros>,
-    /// The event of each row in `raw`.
-    pub events: Vec<u32>,
-    /// The undecoded events.
-    pub raw: Arc<RawBatch>,
-}
 
 /// Decodes a source's events and fixes their event times.
 pub struct Ingest {
@@ -55,7 +40,7 @@ impl Ingest {
         raw: RawBatch,
         partition: &mut PartitionWatermark,
         dead: &mut Vec<DeadLetter>,
-    ) -> Result<Ingested, ArrowError> {
+    ) -> Result<Rows, ArrowError> {
         let decoded = self.decoder.decode(&raw);
         for (event, detail) in decoded.errors {
             dead.push(dead_letter(&raw, event, DeadReason::Decode, detail));
@@ -91,7 +76,8 @@ impl Ingest {
         };
         let batch = with_event_timestamp(&batch, &times)?;
         let offsets = events.iter().map(|event| raw.offsets.get(*event as usize).copied().unwrap_or(-1)).collect();
-        Ok(Ingested { batch, times, offsets, before, events, raw: Arc::new(raw) })
+        let lineage = Lineage::Events { raw: Arc::new(raw), offsets, events };
+        Ok(Rows { batch, times, before: before.into(), lineage })
     }
 }
 
@@ -103,19 +89,4 @@ fn with_event_timestamp(batch: &RecordBatch, times: &ScalarBuffer<Micros>) -> Re
     fields.push(event_timestamp_field());
     columns.push(timestamps(times));
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-}
-
-/// The dead letter of one event.
-pub fn dead_letter(raw: &RawBatch, event: u32, reason: DeadReason, detail: String) -> DeadLetter {
-    let index = event as usize;
-    DeadLetter {
-        reason,
-        detail,
-        origin: raw.origin,
-        offset: raw.offsets.get(index).copied().unwrap_or(-1),
-        arrival: raw.arrivals.get(index).copied().unwrap_or(0),
-        payload: raw.payload(index),
-        view: None,
-        udf: None,
-    }
 }

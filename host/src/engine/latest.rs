@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 
 use super::emission::{Emission, EmissionKind, OnlineRows};
 use super::key;
-use super::keyed::KeyedBatch;
+use super::rows::KeyedBatch;
 use super::udf::CallError;
 use crate::record::{ColumnType, timestamps};
 
@@ -46,6 +46,6 @@ impl LatestPlan {
         chosen.sort_unstable();
         let online =
             if chosen.len() == batch.len() { OnlineRows::All } else { OnlineRows::Some(UInt32Array::from(chosen)) };
-        Ok(Emission { kind: EmissionKind::Close, batch: rows, online, deleted: None })
+        Ok(Emission { kind: EmissionKind::Close, batch: rows, online, deleted: None, again: false })
     }
 }

@@ -1,16 +1,22 @@
 //! The computation, pure: decoding, event time, windows, aggregates. No thread, no socket, no disk, no clock.
 
 pub mod aggregate;
+mod chunks;
 pub mod decode;
 pub mod emission;
 pub mod expression;
+pub mod features;
 pub mod front;
 pub mod guard;
 pub mod ingest;
+pub mod join;
 pub mod key;
-pub mod keyed;
+mod keys;
+pub mod lateness;
 pub mod latest;
+pub mod lineage;
 pub mod pieces;
+pub mod rows;
 pub mod transform;
 pub mod udf;
 pub mod watermark;

@@ -19,6 +19,7 @@ use super::message::Output;
 use super::{Stop, TopologyError};
 use crate::config::plan::{Plan, ViewPlan};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
+use crate::engine::front::FrontPlan;
 use crate::error::Blame;
 use crate::record::{DeadLetter, Origin};
 use crate::sink::json_lines::JsonLinesSink;
@@ -211,10 +212,9 @@ impl Keeper {
             .map(|letter| {
                 *self.summary.dead.entry(letter.reason.name()).or_default() += 1;
                 let view = letter.view.and_then(|view| plan.views.get(usize::from(view)));
-                let source = plan.sources.get(usize::from(letter.origin.source));
                 NamedLetter {
                     letter,
-                    source: source.map_or("", |source| &source.name),
+                    source: plan.origin_name(letter.origin.source),
                     view: view.map(|view| view.name.as_str()),
                 }
             })
@@ -250,8 +250,17 @@ impl Keeper {
 
     /// The positions of what a stopped view reads stay where they are.
     fn feeds_a_stopped_view(&self, source: usize) -> bool {
-        let fronts = self.plan.sources.get(source).map(|source| source.fronts.as_slice()).unwrap_or_default();
-        fronts.iter().any(|front| self.board.stopped(usize::from(front.view)).is_some())
+        let mut ahead: Vec<&FrontPlan> =
+            self.plan.sources.get(source).iter().flat_map(|source| &source.fronts).map(AsRef::as_ref).collect();
+        // Stages come after what they read, so this ends.
+        while let Some(front) = ahead.pop() {
+            if self.board.stopped(usize::from(front.view)).is_some() {
+                return true;
+            }
+            let stage = self.plan.stages.get(usize::from(front.stage));
+            ahead.extend(stage.iter().flat_map(|stage| &stage.fronts).map(AsRef::as_ref));
+        }
+        false
     }
 
     fn flush(&mut self) -> Result<(), TopologyError> {

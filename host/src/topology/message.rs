@@ -1,31 +1,40 @@
 //! What runs between the threads.
 
+use std::sync::Arc;
+
 use crate::engine::emission::Emission;
-use crate::engine::keyed::KeyedBatch;
+use crate::engine::rows::KeyedBatch;
 use crate::engine::watermark::Progress;
 use crate::record::{DeadLetter, Origin};
 use crate::time::Micros;
 
-/// From a worker's stateless half to a shard.
+/// From a worker's stateless half, or from a stage of it, to a shard of a stage.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Rows of one view.
+    /// Rows for one input of a stage.
     Data {
-        /// The view's index in the plan.
-        view: u16,
+        /// The stage's index in the plan.
+        stage: u16,
+        /// Which of its inputs.
+        input: u16,
         /// The rows.
         batch: Box<KeyedBatch>,
+        /// Where a stage gave them: for each partition that it has seen the offset after the last event. Rows of a
+        /// source say so themselves.
+        positions: Option<Arc<[(Origin, i64)]>>,
     },
-    /// How far the sender's partitions of one view have come.
+    /// How far the sender has come with what it gives to one input of a stage.
     Progress {
-        /// The view's index in the plan.
-        view: u16,
-        /// Their combined progress.
+        /// The stage's index in the plan.
+        stage: u16,
+        /// Which of its inputs.
+        input: u16,
+        /// The progress.
         progress: Progress,
-        /// Their greatest event time.
+        /// The greatest event time given.
         newest: Micros,
     },
-    /// Everything that the sender read before the epoch's barrier is ahead of this message.
+    /// Everything that the sender gave before the epoch's barrier, on this lane, is ahead of this message.
     Barrier(u64),
 }
 

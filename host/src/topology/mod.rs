@@ -9,12 +9,15 @@
 
 pub mod board;
 mod dead;
+mod derived;
 pub mod keeper;
 mod message;
 mod reading;
 mod running;
-mod shards;
+mod shard;
 mod sources;
+mod stages;
+mod ways;
 mod worker;
 
 use std::fmt::Display;
@@ -37,8 +40,8 @@ use keeper::{Keeper, Outlets};
 use message::{Message, Output};
 use reading::Reading;
 pub use running::Running;
-use shards::Shards;
 pub use sources::Entrances;
+use stages::Stages;
 use worker::{Channels, Worker};
 
 /// How many messages wait between two workers, and how many outputs for the keeper.
@@ -152,13 +155,23 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     let (stop, stopped) = Stop::new();
     let (intake, receivers) = lanes(workers);
     let (outputs, kept) = bounded::<Output>(OUTPUTS);
-    let mut outboxes: Vec<Vec<Sender<Message>>> = vec![Vec::new(); workers];
-    let mut inboxes: Vec<Vec<Receiver<Message>>> = Vec::new();
+    // Lane 0 is for what sources give, lane d for the stages that have d on their way.
+    let lanes_between = plan.depth().max(1);
+    let mut outboxes: Vec<Vec<Vec<Sender<Message>>>> = vec![vec![Vec::new(); lanes_between]; workers];
+    let mut inboxes: Vec<Vec<Vec<Receiver<Message>>>> = Vec::new();
     for _ in 0..workers {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(INBOX)).unzip();
-        // The receiver's inbox of sender i is the sender's outbox to it.
-        outboxes.iter_mut().zip(senders).for_each(|(outboxes, sender)| outboxes.push(sender));
-        inboxes.push(receivers);
+        let mut own = Vec::new();
+        for lane in 0..lanes_between {
+            let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| bounded(INBOX)).unzip();
+            // The receiver's inbox of sender i is the sender's outbox to it.
+            for (outboxes, sender) in outboxes.iter_mut().zip(senders) {
+                if let Some(outboxes) = outboxes.get_mut(lane) {
+                    outboxes.push(sender);
+                }
+            }
+            own.push(receivers);
+        }
+        inboxes.push(own);
     }
     let mut controls = Vec::new();
     let mut threads = Vec::new();
@@ -166,10 +179,10 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         let (control, controlled) = bounded(4);
         controls.push(control);
         let reading = Reading::new(&plan, index, workers, board.clone())?;
-        let shards = Shards::new(&plan, index, workers, board.clone())?;
+        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone())?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs.clone(), control: controlled, stop: stopped.clone() };
-        let worker = Worker::new(reading, shards, channels, clock.clone());
+        let worker = Worker::new(reading, stages, channels, clock.clone());
         threads.push(spawn(&format!("worker-{index}"), move || worker.run())?);
     }
     drop(outputs);

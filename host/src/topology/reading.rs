@@ -9,25 +9,16 @@ use std::sync::Arc;
 use metrics::Counter;
 
 use super::board::Board;
-use super::message::Message;
-use super::{TopologyError, dead, stop_view};
+use super::ways::{self, Given};
+use super::{TopologyError, dead};
 use crate::config::plan::{Plan, SourcePlan};
 use crate::engine::decode::JsonDecoder;
 use crate::engine::front::Front;
 use crate::engine::ingest::Ingest;
 use crate::engine::watermark::{BEFORE_ALL, PartitionWatermark, Progress, combine};
-use crate::record::{DeadLetter, Origin, RawBatch};
+use crate::record::{Origin, RawBatch};
 use crate::source::intake::{Intake, owner};
 use crate::time::Micros;
-
-/// What the stateless half gives: messages for shards, by shard, in order, and rows in error.
-#[derive(Debug, Default)]
-pub(super) struct Given {
-    /// Receiver and message.
-    pub(super) messages: Vec<(usize, Message)>,
-    /// Rows in error.
-    pub(super) dead: Vec<DeadLetter>,
-}
 
 struct Partition {
     watermark: PartitionWatermark,
@@ -54,7 +45,6 @@ struct Source {
     idle_timeout: Option<Micros>,
     delay: Micros,
     fronts: Vec<Front>,
-    views: Vec<u16>,
     announced: bool,
     partitions: BTreeMap<u32, Partition>,
     events: Counter,
@@ -70,21 +60,13 @@ impl Source {
     }
 }
 
-/// What was last said of a view.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Said {
-    progress: Progress,
-    newest: Micros,
-}
-
 /// The partitions of one worker.
 pub(super) struct Reading {
     worker: usize,
     workers: usize,
     sources: Vec<Source>,
-    /// For each view the sources that it reads.
-    readers: Vec<Vec<usize>>,
-    said: Vec<Said>,
+    /// What was last said of each source.
+    said: Vec<Progress>,
     /// The views' names, for messages.
     names: Vec<String>,
     board: Arc<Board>,
@@ -93,19 +75,10 @@ pub(super) struct Reading {
 impl Reading {
     /// The stateless half of worker `worker` of `workers`.
     pub(super) fn new(plan: &Plan, worker: usize, workers: usize, board: Arc<Board>) -> Result<Self, TopologyError> {
-        let mut readers = vec![Vec::new(); plan.views.len()];
-        let mut sources = Vec::with_capacity(plan.sources.len());
-        for (index, source) in plan.sources.iter().enumerate() {
-            for front in &source.fronts {
-                if let Some(reads) = readers.get_mut(usize::from(front.view)) {
-                    reads.push(index);
-                }
-            }
-            sources.push(open(source, workers)?);
-        }
-        let unsaid = Said { progress: Progress::Active(BEFORE_ALL), newest: BEFORE_ALL };
+        let sources = plan.sources.iter().map(|source| open(source, workers)).collect::<Result<Vec<_>, _>>()?;
+        let said = vec![Progress::Active(BEFORE_ALL); sources.len()];
         let names = plan.views.iter().map(|view| view.name.clone()).collect();
-        Ok(Self { worker, workers, sources, said: vec![unsaid; readers.len()], readers, names, board })
+        Ok(Self { worker, workers, sources, said, names, board })
     }
 
     /// Takes what a source says.
@@ -184,45 +157,27 @@ impl Reading {
         let first_dead = given.dead.len();
         let rows = source.ingest.take(raw, &mut partition.watermark, &mut given.dead)?;
         if !rows.times.is_empty() {
-            for (front, view) in source.fronts.iter_mut().zip(&source.views) {
-                if self.board.stopped(usize::from(*view)).is_some() {
-                    continue;
-                }
-                let batches = match front.process(&rows, &mut given.dead) {
-                    Ok(batches) => batches,
-                    Err(error) => {
-                        let name = self.names.get(usize::from(*view)).map_or("", String::as_str);
-                        stop_view(&self.board, name, *view, &error);
-                        continue;
-                    }
-                };
-                for (shard, batch) in batches.into_iter().enumerate() {
-                    if let Some(batch) = batch {
-                        given.messages.push((shard, Message::Data { view: *view, batch: Box::new(batch) }));
-                    }
-                }
+            for front in &mut source.fronts {
+                ways::send(front, &rows, None, &self.board, &self.names, given);
             }
         }
         dead::count(given.dead.get(first_dead..).unwrap_or_default());
         Ok(())
     }
 
-    /// Tells the shards of every view whose progress has changed.
+    /// Tells the stages that read a source whose progress has changed.
     fn say(&mut self, given: &mut Given) {
-        for (index, source) in self.sources.iter().enumerate() {
-            self.board.source_progress(index, self.worker, source.progress());
-        }
-        for (view, (reads, said)) in self.readers.iter().zip(&mut self.said).enumerate() {
-            let sources = || reads.iter().filter_map(|source| self.sources.get(*source));
-            let newest = sources().flat_map(|source| source.partitions.values()).map(|p| p.watermark.newest()).max();
-            let now = Said { progress: combine(sources().map(Source::progress)), newest: newest.unwrap_or(BEFORE_ALL) };
-            if now.progress == said.progress {
+        for (index, (source, said)) in self.sources.iter().zip(&mut self.said).enumerate() {
+            let progress = source.progress();
+            self.board.source_progress(index, self.worker, progress);
+            if progress == *said {
                 continue;
             }
-            *said = now;
-            let view = u16::try_from(view).unwrap_or(u16::MAX);
-            let message = |shard| (shard, Message::Progress { view, progress: now.progress, newest: now.newest });
-            given.messages.extend((0..self.workers).map(message));
+            *said = progress;
+            let newest = source.partitions.values().map(|partition| partition.watermark.newest()).max();
+            for front in &source.fronts {
+                ways::tell(front.plan(), self.workers, progress, newest.unwrap_or(BEFORE_ALL), given);
+            }
         }
     }
 }
@@ -235,7 +190,6 @@ fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
         idle_timeout: plan.idle_timeout,
         delay: plan.delay,
         fronts: plan.fronts.iter().map(front).collect::<Result<_, _>>()?,
-        views: plan.fronts.iter().map(|front| front.view).collect(),
         announced: false,
         partitions: BTreeMap::new(),
         events: metrics::counter!("millrace_events_total", "source" => plan.name.clone()),

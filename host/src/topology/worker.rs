@@ -5,8 +5,12 @@
 //!   inboxes of all  ──▶ └ stateful half  ┘ ──pending──▶ keeper
 //! ```
 //! What cannot be sent at once is held here; while anything is held for a shard no source is read, and while anything is
-//! held for the keeper no inbox is read either. Inboxes are drained whatever is held for other shards, and draining one
-//! sends nothing to a shard: so no circle of workers can wait for each other. The keeper waits for no worker.
+//! held for the keeper no inbox is read either. The keeper waits for no worker.
+//!
+//! Messages go over lanes: lane 0 has what sources give, lane d what stages give that are d-th on their way. A message of
+//! one lane leads to messages of later lanes alone, and is taken only while nothing is held for those. So what is held is
+//! bounded, and no circle of workers can wait for each other: the last lane is always read, hence the one before it in
+//! the end, and so on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,8 +19,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
 
 use super::message::{Control, Message, Output};
-use super::reading::{Given, Reading};
-use super::shards::Shards;
+use super::reading::Reading;
+use super::stages::{Results, Stages};
+use super::ways::Given;
 use super::{Stop, TopologyError};
 use crate::source::intake::IntakeReceiver;
 use crate::time::{Clock, Micros, micros};
@@ -28,10 +33,10 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) struct Channels {
     /// Events of the partitions that it owns.
     pub(super) intake: IntakeReceiver,
-    /// From each worker's stateless half.
-    pub(super) inboxes: Vec<Receiver<Message>>,
-    /// To each worker's stateful half.
-    pub(super) outboxes: Vec<Sender<Message>>,
+    /// By lane, from each worker.
+    pub(super) inboxes: Vec<Vec<Receiver<Message>>>,
+    /// By lane, to each worker's stateful half.
+    pub(super) outboxes: Vec<Vec<Sender<Message>>>,
     /// To the keeper.
     pub(super) keeper: Sender<Output>,
     /// From the coordinator.
@@ -43,11 +48,11 @@ pub(super) struct Channels {
 /// One worker.
 pub(super) struct Worker {
     reading: Reading,
-    shards: Shards,
+    stages: Stages,
     channels: Channels,
     clock: Arc<dyn Clock>,
-    /// Messages to each worker that its inbox had no room for.
-    pending: Vec<VecDeque<Message>>,
+    /// By lane, messages to each worker that its inbox had no room for.
+    pending: Vec<Vec<VecDeque<Message>>>,
     /// Outputs that the keeper had no room for.
     outputs: VecDeque<Output>,
     /// When idle partitions were last looked for.
@@ -61,11 +66,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(reading: Reading, shards: Shards, channels: Channels, clock: Arc<dyn Clock>) -> Self {
-        let pending = channels.outboxes.iter().map(|_| VecDeque::new()).collect();
+    pub(super) fn new(reading: Reading, stages: Stages, channels: Channels, clock: Arc<dyn Clock>) -> Self {
+        let pending = channels.outboxes.iter().map(|lane| lane.iter().map(|_| VecDeque::new()).collect()).collect();
         Self {
             reading,
-            shards,
+            stages,
             channels,
             clock,
             pending,
@@ -81,7 +86,7 @@ impl Worker {
     pub(super) fn run(mut self) -> Result<(), TopologyError> {
         loop {
             self.send_pending()?;
-            if self.finished && self.outputs.is_empty() && self.pending.iter().all(VecDeque::is_empty) {
+            if self.finished && self.may_read() {
                 return Ok(());
             }
             if self.step()? {
@@ -99,19 +104,27 @@ impl Worker {
             return Ok(false);
         }
         let mut worked = false;
-        for sender in 0..self.channels.inboxes.len() {
-            let Some(message) = self.channels.inboxes.get(sender).and_then(|inbox| inbox.try_recv().ok()) else {
-                continue;
-            };
-            worked = true;
-            let last = self.finish.is_some_and(|epoch| matches!(message, Message::Barrier(at) if at == epoch));
-            let mut outputs = Vec::new();
-            self.shards.take(sender, message, &mut outputs);
-            self.finished |= last && outputs.iter().any(|output| matches!(output, Output::ShardDone { .. }));
-            self.outputs.extend(outputs);
-            self.send_outputs()?;
-            if !self.outputs.is_empty() {
-                return Ok(true);
+        for lane in (0..self.channels.inboxes.len()).rev() {
+            for sender in 0..self.channels.inboxes.get(lane).map_or(0, Vec::len) {
+                if !self.may_take(lane) {
+                    return Ok(worked);
+                }
+                let inbox = self.channels.inboxes.get(lane).and_then(|inboxes| inboxes.get(sender));
+                let Some(message) = inbox.and_then(|inbox| inbox.try_recv().ok()) else { continue };
+                worked = true;
+                let mut results = Results::default();
+                self.stages.take(lane, sender, message, &mut results);
+                let last =
+                    |output: &Output| matches!(output, Output::ShardDone { epoch } if Some(*epoch) == self.finish);
+                self.finished |= results.outputs.iter().any(last);
+                self.outputs.extend(results.outputs);
+                for (lane, given) in results.given {
+                    self.hold(lane, given);
+                }
+                self.send_pending()?;
+                if !self.outputs.is_empty() {
+                    return Ok(true);
+                }
             }
         }
         if !self.may_read() {
@@ -130,7 +143,7 @@ impl Worker {
             let now = self.clock.now();
             self.reading.take(intake, now, &mut given)?;
             self.look(now, &mut given);
-            self.hold(given);
+            self.hold(0, given);
             return Ok(true);
         }
         if let Some(epoch) = self.finish.filter(|_| !self.finished_reading) {
@@ -151,19 +164,24 @@ impl Worker {
 
     /// Nothing is held: reading more may give more.
     fn may_read(&self) -> bool {
-        self.outputs.is_empty() && self.pending.iter().all(VecDeque::is_empty)
+        self.outputs.is_empty() && self.pending.iter().flatten().all(VecDeque::is_empty)
+    }
+
+    /// Nothing is held that messages of this lane lead to.
+    fn may_take(&self, lane: usize) -> bool {
+        self.outputs.is_empty() && self.pending.iter().skip(lane + 1).flatten().all(VecDeque::is_empty)
     }
 
     fn begin(&mut self, epoch: u64) {
         self.outputs.push_back(Output::Read { epoch, positions: self.reading.positions() });
-        for pending in &mut self.pending {
+        for pending in self.pending.first_mut().into_iter().flatten() {
             pending.push_back(Message::Barrier(epoch));
         }
     }
 
-    fn hold(&mut self, given: Given) {
+    fn hold(&mut self, lane: usize, given: Given) {
         for (receiver, message) in given.messages {
-            if let Some(pending) = self.pending.get_mut(receiver) {
+            if let Some(pending) = self.pending.get_mut(lane).and_then(|lane| lane.get_mut(receiver)) {
                 pending.push_back(message);
             }
         }
@@ -178,7 +196,7 @@ impl Worker {
 
     fn send_pending(&mut self) -> Result<(), TopologyError> {
         self.send_outputs()?;
-        for (pending, outbox) in self.pending.iter_mut().zip(&self.channels.outboxes) {
+        for (pending, outbox) in self.pending.iter_mut().flatten().zip(self.channels.outboxes.iter().flatten()) {
             send_all(pending, outbox)?;
         }
         Ok(())
@@ -189,10 +207,12 @@ impl Worker {
         let mut select = Select::new();
         let stop = select.recv(self.channels.stop.channel());
         if self.outputs.is_empty() {
-            for inbox in &self.channels.inboxes {
-                select.recv(inbox);
+            for (lane, inboxes) in self.channels.inboxes.iter().enumerate() {
+                for inbox in inboxes.iter().filter(|_| self.may_take(lane)) {
+                    select.recv(inbox);
+                }
             }
-            for (pending, outbox) in self.pending.iter().zip(&self.channels.outboxes) {
+            for (pending, outbox) in self.pending.iter().flatten().zip(self.channels.outboxes.iter().flatten()) {
                 if !pending.is_empty() {
                     select.send(outbox);
                 }
@@ -210,7 +230,7 @@ impl Worker {
                 if self.may_read() {
                     let mut given = Given::default();
                     self.look(self.clock.now(), &mut given);
-                    self.hold(given);
+                    self.hold(0, given);
                 }
                 true
             }

@@ -1,10 +1,10 @@
 //! A feature of a view: an aggregate over its window, or an expression.
 
 use super::super::diagnostics::{Spanned, nearest};
-use super::super::project::{AggregateName, AggregateUse, Feature, FeatureKind, Of};
+use super::super::project::{AggregateName, AggregateUse, Feature, FeatureKind, Of, Window};
 use super::super::section::{Section, Value};
 use super::super::validate::BUILT_INS;
-use super::{udf, view};
+use super::{udf, view, window};
 use crate::record::EVENT_TIMESTAMP;
 
 /// Built-in aggregates of a later release.
@@ -30,7 +30,12 @@ const SYNONYMS: [(&str, &str); 7] = [
     ("total", "sum"),
 ];
 
-pub(super) fn read(name: Spanned<String>, value: &Value<'_>, has_window: bool) -> Option<Feature> {
+pub(super) fn read(
+    name: Spanned<String>,
+    value: &Value<'_>,
+    window: Option<Window>,
+    has_window: bool,
+) -> Option<Feature> {
     let mut section = value.section()?;
     if name.value == EVENT_TIMESTAMP {
         let message = format!("`{EVENT_TIMESTAMP}` is the name of every row's time: give the feature another");
@@ -40,13 +45,13 @@ pub(super) fn read(name: Spanned<String>, value: &Value<'_>, has_window: bool) -
     let hidden = section.get("hidden").and_then(|value| value.boolean()).unwrap_or(false);
     let aggregate = section.get("aggregate");
     let expr = section.get("expr");
-    section.not_yet("window", "a window of a feature's own is");
+    let own = window::of_feature(&mut section, window);
     section.not_yet("rows", "`rows` is");
     let kind = match (aggregate, expr) {
         (Some(aggregate), None) => {
-            self::aggregate(&mut section, &aggregate, has_window).map(Box::new).map(FeatureKind::Aggregate)
+            self::aggregate(&mut section, &aggregate, own, has_window).map(Box::new).map(FeatureKind::Aggregate)
         }
-        (None, Some(expr)) => expression(&mut section, &expr, has_window).map(FeatureKind::Expr),
+        (None, Some(expr)) => expression(&mut section, &expr).map(FeatureKind::Expr),
         (Some(_), Some(expr)) => {
             AGGREGATE_KEYS.iter().for_each(|key| drop(section.get(key)));
             expr.error("a feature is an `aggregate` or an `expr`, not both");
@@ -63,22 +68,23 @@ pub(super) fn read(name: Spanned<String>, value: &Value<'_>, has_window: bool) -
 }
 
 /// The keys that go with `aggregate` alone.
-const AGGREGATE_KEYS: [&str; 4] = ["of", "where", "output", "options"];
+const AGGREGATE_KEYS: [&str; 5] = ["of", "where", "window", "output", "options"];
 
-fn expression(section: &mut Section<'_>, expr: &Value<'_>, has_window: bool) -> Option<Spanned<String>> {
+fn expression(section: &mut Section<'_>, expr: &Value<'_>) -> Option<Spanned<String>> {
     for key in AGGREGATE_KEYS {
         if let Some(value) = section.refuse(key) {
             section.reports.error(value.key, format!("`{key}` goes with `aggregate`, not with `expr`"));
         }
     }
-    if has_window {
-        expr.not_yet("`expr` in a view with a window is");
-        return None;
-    }
     expr.string()
 }
 
-fn aggregate(section: &mut Section<'_>, aggregate: &Value<'_>, has_window: bool) -> Option<AggregateUse> {
+fn aggregate(
+    section: &mut Section<'_>,
+    aggregate: &Value<'_>,
+    window: Option<Spanned<Window>>,
+    has_window: bool,
+) -> Option<AggregateUse> {
     let of = section.get("of");
     let filter = section.get("where").and_then(|value| value.string());
     let output = section.get("output");
@@ -114,7 +120,7 @@ fn aggregate(section: &mut Section<'_>, aggregate: &Value<'_>, has_window: bool)
         Some(output) => Some(output.string()?),
         None => None,
     };
-    Some(AggregateUse { aggregate: name, of, filter, output, options: udf::options(section) })
+    Some(AggregateUse { aggregate: name, of, filter, window, output, options: udf::options(section) })
 }
 
 fn name(value: &Value<'_>) -> Option<Spanned<AggregateName>> {

@@ -4,12 +4,14 @@
 //! [`Declared`] knows the names of what was left out, so that one error does not bring others with it.
 
 mod feature;
+mod join;
 mod like;
 mod schema;
 mod settings;
 mod source;
 mod udf;
 mod view;
+mod window;
 
 use std::path::Path;
 

@@ -1,44 +1,43 @@
 //! `[views.NAME]`
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::super::diagnostics::Spanned;
 use super::super::project::{Emit, Feature, JsonObject, Named, Output, TransformUse, View, Window};
 use super::super::section::{Section, Value};
-use super::{check_name, feature, udf};
-
-/// Windows end on whole milliseconds, because a row is stamped with its window's last one.
-const TICK: Duration = Duration::from_millis(1);
+use super::{check_name, feature, join, udf, window};
 
 pub(super) fn read(name: Spanned<String>, value: Value<'_>, folder: &Path) -> Option<View> {
     let mut section = value.section()?;
     let entity = section.get("entity").and_then(|value| value.string());
     let from = section.require("from").map(|value| strings(&value)).unwrap_or_default();
-    section.not_yet("join", "joins are");
+    let joins = section.get("join").map(|value| value.one_or_items()).unwrap_or_default();
+    let joins = joins.iter().filter_map(join::read).collect();
     let filter = section.get("where").and_then(|value| value.string());
     let transforms = section.get("transform").map(|value| value.one_or_items()).unwrap_or_default();
     let transforms = transforms.iter().filter_map(transform).collect();
     let columns = section.get("columns").map(|value| expressions(&value)).unwrap_or_default();
-    let has_window = section.get("window");
-    let window = has_window.as_ref().and_then(window);
-    let has_window = has_window.is_some();
+    let written = section.get("window");
+    let window = written.as_ref().and_then(window::read);
+    let has_window = written.is_some();
+    let kind = window.as_ref().map(|window| window.value);
     let emit = emit(&mut section, has_window);
-    let emit_empty = windowed(&mut section, "emit-empty", has_window).and_then(|value| value.boolean());
-    let skip_unchanged = windowed(&mut section, "skip-unchanged", has_window).and_then(|value| value.boolean());
-    let lateness = windowed(&mut section, "allowed-lateness", has_window).and_then(|value| value.duration());
+    let emit_empty = sliding(&mut section, "emit-empty", has_window, kind).and_then(|value| value.boolean());
+    let skip_unchanged = sliding(&mut section, "skip-unchanged", has_window, kind).and_then(|value| value.boolean());
+    let lateness = sliding(&mut section, "allowed-lateness", has_window, kind).and_then(|value| value.duration());
     let ttl = section.get("ttl").and_then(|value| value.positive_duration());
     let online = section.get("online").and_then(|value| value.boolean());
     let offline = section.get("offline").and_then(|value| value.boolean());
     let log_updates = log_updates(&mut section, emit);
     let outputs = section.get("output").map(|value| value.one_or_items()).unwrap_or_default();
     let outputs = outputs.iter().filter_map(|value| output(value, folder)).collect();
-    let features = features(&mut section, has_window);
+    let features = features(&mut section, kind, has_window);
     section.finish();
     Some(View {
         name,
         entity,
         from,
+        joins,
         filter,
         transforms,
         columns,
@@ -75,6 +74,23 @@ fn windowed<'a>(section: &mut Section<'a>, key: &'static str, has_window: bool) 
     Some(value)
 }
 
+/// A key that only a view with sliding or tumbling windows has.
+fn sliding<'a>(
+    section: &mut Section<'a>,
+    key: &'static str,
+    has_window: bool,
+    window: Option<Window>,
+) -> Option<Value<'a>> {
+    let value = windowed(section, key, has_window)?;
+    if matches!(window, Some(Window::Session { .. } | Window::Over { .. })) {
+        let message =
+            format!("`{key}` is for sliding and tumbling windows: there is no other row to leave out or correct");
+        section.reports.error(value.key, message);
+        return None;
+    }
+    Some(value)
+}
+
 /// SQL expressions by the name of what they give, in the order written.
 pub(super) fn expressions(value: &Value<'_>) -> Vec<Named> {
     let Some(section) = value.section() else { return Vec::new() };
@@ -105,78 +121,6 @@ fn transform(value: &Value<'_>) -> Option<TransformUse> {
     let options = udf::options(&mut section);
     section.finish();
     Some(TransformUse { udf: udf?, input, output, options })
-}
-
-fn window(value: &Value<'_>) -> Option<Spanned<Window>> {
-    let mut section = value.section()?;
-    let sliding = section.get("sliding");
-    let tumbling = section.get("tumbling");
-    let step = section.get("step");
-    let offset = section.get("offset");
-    let refused = [("session", "session windows are"), ("over", "`over` is"), ("rows", "`rows` is")]
-        .map(|(key, what)| section.refuse(key).inspect(|value| value.not_yet(what)).is_some());
-    section.finish();
-    if refused.contains(&true) {
-        return None;
-    }
-    let offset = match offset {
-        Some(offset) => whole(&offset, offset.duration()?)?,
-        None => Duration::ZERO,
-    };
-    let span = value.span();
-    match (sliding, tumbling) {
-        (Some(sliding), None) => {
-            let size = size(&sliding)?;
-            let Some(step) = step else {
-                sliding.error("a sliding window lacks `step`, such as { sliding = \"10m\", step = \"1m\" }");
-                return None;
-            };
-            let length = self::size(&step)?;
-            if length > size {
-                step.error("`step` is longer than the window: rows between windows would be in none");
-                return None;
-            }
-            check_offset(value, offset, length)?;
-            Some(Spanned::new(Window::Sliding { size, step: length, offset }, span))
-        }
-        (None, Some(tumbling)) => {
-            if let Some(step) = step {
-                step.error("a tumbling window steps by its own length: leave `step` out, or say `sliding`");
-                return None;
-            }
-            let size = size(&tumbling)?;
-            check_offset(value, offset, size)?;
-            Some(Spanned::new(Window::Tumbling { size, offset }, span))
-        }
-        (Some(_), Some(tumbling)) => {
-            tumbling.error("a window is sliding or tumbling, not both");
-            None
-        }
-        (None, None) => {
-            value.error("`window` lacks `sliding` or `tumbling`; without a window leave it out");
-            None
-        }
-    }
-}
-
-fn size(value: &Value<'_>) -> Option<Duration> {
-    whole(value, value.positive_duration()?)
-}
-
-fn whole(value: &Value<'_>, duration: Duration) -> Option<Duration> {
-    if !duration.as_nanos().is_multiple_of(TICK.as_nanos()) {
-        value.error(format!("`{}` must be whole milliseconds", value.name));
-        return None;
-    }
-    Some(duration)
-}
-
-fn check_offset(window: &Value<'_>, offset: Duration, step: Duration) -> Option<()> {
-    if offset >= step {
-        window.error("`offset` must be shorter than what it shifts, the step from one window to the next");
-        return None;
-    }
-    Some(())
 }
 
 fn emit(section: &mut Section<'_>, has_window: bool) -> Emit {
@@ -219,7 +163,7 @@ fn output(value: &Value<'_>, folder: &Path) -> Option<Output> {
     Some(Output::File { path: path?.map(|path| folder.join(path)) })
 }
 
-fn features(section: &mut Section<'_>, has_window: bool) -> Vec<Feature> {
+fn features(section: &mut Section<'_>, window: Option<Window>, has_window: bool) -> Vec<Feature> {
     let Some(table) = section.require("features").and_then(|value| value.section()) else { return Vec::new() };
     let entries = table.entries();
     if entries.is_empty() {
@@ -227,7 +171,7 @@ fn features(section: &mut Section<'_>, has_window: bool) -> Vec<Feature> {
     }
     let read = |(name, value): (Spanned<String>, Value<'_>)| {
         check_name(&table, &name, "a feature's name");
-        feature::read(name, &value, has_window)
+        feature::read(name, &value, window, has_window)
     };
     entries.into_iter().filter_map(read).collect()
 }

@@ -1,85 +1,69 @@
-//! The features of a view: which aggregates they need, what those fold, and what comes out.
+//! The aggregates of a view's features: which there are, what they fold, and which feature takes what of them.
 //!
-//! Features alike in aggregate, `of`, `where` and options share one state.
+//! Features alike in aggregate, `of`, `where` and options share one aggregate; alike in window too, one value.
 
 use std::sync::Arc;
 
 use arrow::compute::can_cast_types;
-use arrow::datatypes::{Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::steps::{Steps, display, field};
 use crate::config::diagnostics::{Span, suggestion};
-use crate::config::project::{AggregateName, AggregateUse, Feature, FeatureKind, Of, View};
+use crate::config::project::{AggregateName, AggregateUse, Feature, FeatureKind, Of, View, Window};
 use crate::engine::aggregate::AggregateFactory;
 use crate::engine::aggregate::builtin::{OFFSET, PARTITION, SOURCE, builtin};
 use crate::engine::expression::Expression;
+use crate::engine::features::FeatureColumn;
 use crate::engine::front::InputColumn;
-use crate::engine::window::plan::{self, FeatureColumn, InputRef};
+use crate::engine::window::plan::{self, InputRef};
 use crate::record::EVENT_TIMESTAMP;
 
-/// What the features of a view come to.
+/// The features of a view that has a window, but for those from features.
 #[derive(Default)]
 pub(super) struct Features {
     /// The aggregates, each once.
     pub(super) aggregates: Vec<plan::AggregateUse>,
     /// What each is called in the project, with all that makes two uses the same.
     identities: Vec<String>,
-    /// Where each feature comes from.
+    /// What is evaluated: an aggregate over a window.
+    pub(super) values: Vec<(usize, Window)>,
+    /// What features take of the values; hidden ones too.
     pub(super) columns: Vec<FeatureColumn>,
-    /// The features' fields.
+    /// Their fields, named as the features are.
     pub(super) fields: Vec<FieldRef>,
-    /// What the shards fold.
+    /// The feature of each, by its index in the view.
+    pub(super) owners: Vec<usize>,
+    /// What the stage uses.
     pub(super) inputs: Vec<InputColumn>,
 }
 
 impl Features {
-    /// The features of a windowed view.
-    pub(super) fn windowed(view: &View, steps: &mut Steps<'_>) -> Option<Self> {
+    /// Plans the aggregates of a view whose window is `window`.
+    pub(super) fn aggregated(view: &View, window: Window, steps: &mut Steps<'_>) -> Option<Self> {
         let mut features = Self::default();
         let mut whole = true;
-        for feature in &view.features {
-            let FeatureKind::Aggregate(used) = &feature.kind else {
-                steps.errors.error(
-                    feature.name.span,
-                    "a feature from features (`expr`) is not supported yet in a windowed view",
-                );
-                whole = false;
-                continue;
-            };
-            whole &= features.add(feature, used, steps).is_some();
-        }
-        whole.then_some(features)
-    }
-
-    /// The features of a view without a window: expressions over a row.
-    pub(super) fn latest(view: &View, steps: &mut Steps<'_>) -> Option<Self> {
-        let mut features = Self::default();
-        let mut whole = true;
-        for feature in &view.features {
-            let FeatureKind::Expr(sql) = &feature.kind else {
-                steps.errors.error(feature.name.span, "an aggregate needs a window: give the view one, as in window = { sliding = \"10m\", step = \"1m\" }");
-                whole = false;
-                continue;
-            };
-            let input = steps.expression(sql).and_then(|expression| {
-                let kind =
-                    feature.cast.as_ref().map_or_else(|| expression.data_type().clone(), |cast| cast.value.arrow());
-                steps.cast(expression, &kind, feature.cast.as_ref().map_or(sql.span, |cast| cast.span))
-            });
-            let Some(input) = input else {
-                whole = false;
-                continue;
-            };
-            if !feature.hidden {
-                features.fields.push(Arc::new(Field::new(&feature.name.value, input.kind.clone(), true)));
-                features.inputs.push(input);
+        for (index, feature) in view.features.iter().enumerate() {
+            if let FeatureKind::Aggregate(used) = &feature.kind {
+                whole &= features.add(feature, used, window, steps).is_some();
+                features.owners.resize(features.fields.len(), index);
             }
         }
+        if whole && features.aggregates.is_empty() {
+            let message = "a view with a window has features that aggregate over it: without any leave `window` out";
+            steps.errors.error(view.name.span, message);
+            return None;
+        }
         whole.then_some(features)
     }
 
-    fn add(&mut self, feature: &Feature, used: &AggregateUse, steps: &mut Steps<'_>) -> Option<()> {
+    fn add(&mut self, feature: &Feature, used: &AggregateUse, window: Window, steps: &mut Steps<'_>) -> Option<()> {
         let index = self.aggregate(used, steps)?;
+        let value = (index, used.window.as_ref().map_or(window, |window| window.value));
+        let known = self.values.iter().position(|known| *known == value);
+        let value = known.unwrap_or_else(|| {
+            self.values.push(value);
+            self.values.len() - 1
+        });
         let outputs = self.aggregates.get(index)?.factory.signature().output.clone();
         let chosen: Vec<(usize, String)> = match (&used.output, outputs.as_slice()) {
             (Some(name), _) => {
@@ -98,19 +82,9 @@ impl Features {
                 .collect(),
         };
         for (output, name) in chosen {
-            let natural = outputs.get(output)?.data_type();
-            let kind = feature.cast.as_ref().map_or_else(|| natural.clone(), |cast| cast.value.arrow());
-            if !can_cast_types(natural, &kind) {
-                let span = feature.cast.as_ref().map_or(feature.name.span, |cast| cast.span);
-                steps
-                    .errors
-                    .error(span, format!("the feature is {} and cannot be made {}", display(natural), display(&kind)));
-                return None;
-            }
-            if !feature.hidden {
-                self.fields.push(Arc::new(Field::new(name, kind.clone(), true)));
-                self.columns.push(FeatureColumn { aggregate: index, output, kind });
-            }
+            let kind = cast_to(feature, outputs.get(output)?.data_type(), steps)?;
+            self.fields.push(Arc::new(Field::new(name, kind.clone(), true)));
+            self.columns.push(FeatureColumn { value, output, kind });
         }
         Some(())
     }
@@ -163,7 +137,7 @@ impl Features {
     }
 
     /// The index of an input, added where it is new.
-    fn input(&mut self, expression: Expression, place: Span, steps: &mut Steps<'_>) -> Option<usize> {
+    pub(super) fn input(&mut self, expression: Expression, place: Span, steps: &mut Steps<'_>) -> Option<usize> {
         if let Some(known) = self.inputs.iter().position(|known| known.expression.sql() == expression.sql()) {
             return Some(known);
         }
@@ -172,6 +146,18 @@ impl Features {
         self.inputs.push(input);
         Some(self.inputs.len() - 1)
     }
+}
+
+/// The type that a feature is given in: its own where it names one, else what it has.
+pub(super) fn cast_to(feature: &Feature, natural: &DataType, steps: &mut Steps<'_>) -> Option<DataType> {
+    let kind = feature.cast.as_ref().map_or_else(|| natural.clone(), |cast| cast.value.arrow());
+    if !can_cast_types(natural, &kind) {
+        let span = feature.cast.as_ref().map_or(feature.name.span, |cast| cast.span);
+        let message = format!("the feature is {} and cannot be made {}", display(natural), display(&kind));
+        steps.errors.error(span, message);
+        return None;
+    }
+    Some(kind)
 }
 
 /// What a use offers its aggregate: names and expressions.
@@ -202,7 +188,7 @@ fn hidden(name: &str) -> Option<InputRef> {
     })
 }
 
-/// All that makes two uses the same.
+/// All that makes two uses the same, but for the window.
 fn identity(used: &AggregateUse) -> String {
     let of = match &used.of {
         Of::Rows => String::new(),

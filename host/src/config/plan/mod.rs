@@ -2,19 +2,30 @@
 //! topology runs.
 
 mod components;
+mod derived;
 mod features;
+mod join;
+mod order;
+mod shard;
 mod steps;
+mod upstream;
 mod version;
 mod view;
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+
 use super::diagnostics::{Diagnostics, SourceText, Span};
 use super::project;
 use crate::engine::decode::{DecodeField, EventTime, JsonDecoder, TimeFormat};
 use crate::engine::front::FrontPlan;
+use crate::engine::join::JoinPlan;
 use crate::engine::latest::LatestPlan;
+use crate::engine::window::over::OverPlan;
 use crate::engine::window::plan::WindowPlan;
+use crate::engine::window::session::SessionPlan;
+use crate::engine::window::spec::WindowSpec;
 use crate::store::online::OnlineView;
 use crate::time::{Micros, micros};
 use components::Components;
@@ -26,8 +37,24 @@ pub struct Plan {
     pub name: String,
     /// The sources that something reads, by index.
     pub sources: Vec<SourcePlan>,
-    /// The views, by index.
+    /// What is split by key: joins and views, by index; each after what it reads.
+    pub stages: Vec<StagePlan>,
+    /// The views, by index, in the order of the project file.
     pub views: Vec<ViewPlan>,
+}
+
+impl Plan {
+    /// How far the longest way through stages goes.
+    pub fn depth(&self) -> usize {
+        self.stages.iter().map(|stage| stage.depth).max().unwrap_or(0)
+    }
+
+    /// The name of a source, or of a view that rows come from: sources are numbered first.
+    pub fn origin_name(&self, source: u16) -> &str {
+        let index = usize::from(source);
+        let view = || self.views.get(index.checked_sub(self.sources.len())?).map(|view| view.name.as_str());
+        self.sources.get(index).map(|source| source.name.as_str()).or_else(view).unwrap_or("")
+    }
 }
 
 /// A source, resolved.
@@ -51,13 +78,34 @@ pub struct SourcePlan {
     pub fronts: Vec<Arc<FrontPlan>>,
 }
 
-/// What a view does with its keys' rows.
+/// What a stage does with its keys' rows.
 #[derive(Clone)]
-pub enum ShardPlan {
+pub enum Operator {
+    /// Joins them with the rows of its last input.
+    Join(Arc<JoinPlan>),
     /// Folds them over windows.
     Windowed(Arc<WindowPlan>),
+    /// Gives a row for each, over what came before.
+    Over(Arc<OverPlan>),
+    /// Folds them over sessions.
+    Session(Arc<SessionPlan>),
     /// Passes them on.
     Latest(Arc<LatestPlan>),
+}
+
+/// What is split by key, resolved: a join, or a view.
+#[derive(Clone)]
+pub struct StagePlan {
+    /// The view that it is a part of.
+    pub view: u16,
+    /// What it does.
+    pub operator: Operator,
+    /// How many inputs it has: ways that lead to it.
+    pub inputs: usize,
+    /// How many stages lie on the longest way from a source to it, itself included.
+    pub depth: usize,
+    /// The ways on from here.
+    pub fronts: Vec<Arc<FrontPlan>>,
 }
 
 /// A view, resolved.
@@ -65,8 +113,12 @@ pub enum ShardPlan {
 pub struct ViewPlan {
     /// Its name.
     pub name: String,
-    /// The stateful half.
-    pub shard: ShardPlan,
+    /// The stage that gives its rows.
+    pub stage: u16,
+    /// Its columns: keys, event timestamp, features.
+    pub schema: SchemaRef,
+    /// How long and how far apart its windows are, where it has such.
+    pub spec: Option<WindowSpec>,
     /// How the online store knows it; none: its rows do not go there.
     pub online: Option<Arc<OnlineView>>,
     /// Whether its rows go to the offline log.
@@ -91,17 +143,40 @@ pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm:
     let mut errors = Diagnostics::new(text.clone());
     let components = Components::load(project, engine, &mut errors);
     let read = |source: &&project::Source| {
-        project.views.iter().any(|view| view.from.iter().any(|from| from.value == source.name.value))
+        let name = &source.name.value;
+        let reads = |view: &project::View| {
+            let joined = view.joins.iter().any(|join| join.source.value == *name);
+            joined || view.from.iter().any(|from| from.value == *name)
+        };
+        project.views.iter().any(reads)
     };
     let sources =
         project.sources.iter().filter(read).map(|source| source_plan(source, &mut errors)).collect::<Vec<_>>();
-    let mut sources: Vec<SourcePlan> = sources.into_iter().flatten().collect();
-    let mut views = Vec::new();
-    for (index, view) in (0..).zip(&project.views) {
-        let mut planner = ViewPlanner { project, components: &components, errors: &mut errors };
-        views.extend(planner.plan(index, view, &mut sources));
+    let sources: Vec<SourcePlan> = sources.into_iter().flatten().collect();
+    let mut graph = Graph { sources, stages: Vec::new(), views: vec![None; project.views.len()] };
+    for index in order::upstream_first(&project.views) {
+        let Some(view) = project.views.get(usize::from(index)) else { continue };
+        let mut planner = ViewPlanner { project, components: &components, errors: &mut errors, graph: &mut graph };
+        let planned = planner.plan(index, view);
+        if let Some(place) = graph.views.get_mut(usize::from(index)) {
+            *place = planned;
+        }
     }
-    errors.finish(Plan { name: project.name.value.clone(), sources, views })
+    let Graph { sources, stages, views } = graph;
+    errors.finish(Plan {
+        name: project.name.value.clone(),
+        sources,
+        stages,
+        views: views.into_iter().flatten().collect(),
+    })
+}
+
+/// The plan as it grows.
+struct Graph {
+    sources: Vec<SourcePlan>,
+    stages: Vec<StagePlan>,
+    /// By index; none while it has not been planned, or could not be.
+    views: Vec<Option<ViewPlan>>,
 }
 
 fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<SourcePlan> {

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use super::components::Components;
 use crate::config::diagnostics::{Diagnostics, Span, Spanned, suggestion};
 use crate::config::project::{Named, TransformUse, View};
-use crate::engine::expression::Expression;
+use crate::engine::expression::{Expression, ExpressionError};
 use crate::engine::front::{DerivedColumns, InputColumn, StepColumn, TransformStep};
 use crate::record::{ColumnType, EVENT_TIMESTAMP};
 
@@ -24,8 +24,8 @@ pub(super) struct Steps<'a> {
     pub(super) schema: SchemaRef,
     /// The names of all columns that an expression has used.
     pub(super) used: BTreeSet<String>,
-    /// The source's event-time column, which a transform may not return.
-    pub(super) event_time: &'a str,
+    /// The sources' event-time columns, which a transform may not return.
+    pub(super) event_times: &'a [String],
 }
 
 impl Steps<'_> {
@@ -37,17 +37,20 @@ impl Steps<'_> {
                 Some(expression)
             }
             Err(error) => {
-                let span = match error.span {
-                    // Behind the opening quote; where the text has escapes the place is only near.
-                    Some(within) => {
-                        Span { start: sql.span.start + 1 + within.start, end: sql.span.start + 1 + within.end }
-                    }
-                    None => sql.span,
-                };
-                self.errors.error(span, error.message);
+                self.report(sql, error);
                 None
             }
         }
+    }
+
+    /// Reports what is wrong with an expression, at its place in the text.
+    pub(super) fn report(&mut self, sql: &Spanned<String>, error: ExpressionError) {
+        let span = match error.span {
+            // Behind the opening quote; where the text has escapes the place is only near.
+            Some(within) => Span { start: sql.span.start + 1 + within.start, end: sql.span.start + 1 + within.end },
+            None => sql.span,
+        };
+        self.errors.error(span, error.message);
     }
 
     /// A boolean expression.
@@ -120,7 +123,7 @@ impl Steps<'_> {
             }
         };
         for (_, field, span) in &picked {
-            if field.name() == EVENT_TIMESTAMP || field.name() == self.event_time {
+            if field.name() == EVENT_TIMESTAMP || self.event_times.contains(field.name()) {
                 self.errors.error(
                     *span,
                     format!("a transform may not return `{}`: the event time is fixed at the source", field.name()),

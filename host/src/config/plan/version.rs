@@ -2,18 +2,28 @@
 
 use sha2::{Digest, Sha256};
 
+use super::ViewPlan;
 use crate::config::project::{AggregateName, FeatureKind, JsonObject, Named, Of, Project, Source, View};
 
 /// Counts up when the engine computes something else from the same definition.
 const SEMANTICS: u32 = 1;
 
-/// SHA-256, in hexadecimal, of the view's resolved definition, its sources' and entity's, its UDFs' digests and the
+/// SHA-256, in hexadecimal, of the view's resolved definition, its sources' (of a view that it reads the version) and entity's, its UDFs' digests and the
 /// engine's semantics; where the file was written, and in which order its tables stand, does not count.
-pub(super) fn version(project: &Project, view: &View, digests: &[String]) -> String {
+pub(super) fn version<'a>(
+    project: &Project,
+    view: &View,
+    digests: &[String],
+    upstream: impl Fn(&str) -> Option<&'a ViewPlan>,
+) -> String {
     let mut lines = vec![format!("semantics {SEMANTICS}")];
     lines.extend(digests.iter().map(|digest| format!("udf {digest}")));
-    for source in view.from.iter().filter_map(|from| project.source(from)) {
-        describe_source(source, &mut lines);
+    for name in view.from.iter().chain(view.joins.iter().map(|join| &join.source)) {
+        if let Some(source) = project.source(name) {
+            describe_source(source, &mut lines);
+        } else if let Some(view) = upstream(name) {
+            lines.push(format!("view {:?} {}", view.name, view.version));
+        }
     }
     let entity = view.entity.as_ref().and_then(|entity| project.entity(entity));
     for key in entity.iter().flat_map(|entity| &entity.keys) {
@@ -42,6 +52,14 @@ fn describe_source(source: &Source, lines: &mut Vec<String>) {
 
 fn describe_view(project: &Project, view: &View, lines: &mut Vec<String>) {
     lines.push(format!("view {:?} where {:?}", view.name.value, view.filter.as_ref().map(|sql| &sql.value)));
+    for join in &view.joins {
+        let on: Vec<_> = join.on.iter().map(|on| (on.left.as_str(), on.right.as_str())).collect();
+        let columns = named(&join.columns);
+        lines.push(format!(
+            "join {:?} on {on:?} columns {columns:?} within {:?} miss {:?} wait {:?}",
+            join.source.value, join.within, join.on_miss, join.wait
+        ));
+    }
     for used in &view.transforms {
         let options = options(project, &used.udf, &used.options);
         let output: Option<Vec<_>> =
@@ -75,7 +93,11 @@ fn describe_view(project: &Project, view: &View, lines: &mut Vec<String>) {
                     AggregateName::Udf(name) => options(project, name, &used.options),
                     AggregateName::BuiltIn(_) => serde_json::Value::Object(used.options.value.clone()).to_string(),
                 };
-                format!("{:?} of {of} where {filter:?} output {output:?} {options}", used.aggregate.value)
+                let window = used.window.as_ref().map(|window| window.value);
+                format!(
+                    "{:?} of {of} where {filter:?} over {window:?} output {output:?} {options}",
+                    used.aggregate.value
+                )
             }
         };
         lines.push(format!("feature {:?} {kind} as {cast:?} hidden {}", feature.name.value, feature.hidden));

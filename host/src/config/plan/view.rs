@@ -1,54 +1,110 @@
-//! One view, planned: its stateless half over each source that it reads, and what its shards do.
+//! One view, planned: its joins and itself as stages, and the ways that lead to them.
+//!
+//! ```text
+//!   upstream ─way─▶ [join] ─way─▶ [join] ─way─▶ [view] ─▶ rows
+//!   other side ─way──┘  other side ─way─┘
+//! ```
+//! Only columns that are used later go over a way.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 
 use super::components::Components;
-use super::features::Features;
+use super::join::{Joins, Left};
+use super::shard::{Shard, lateness, shard, spec};
 use super::steps::{Steps, display};
+use super::upstream::Upstream;
 use super::version::version;
-use super::{ShardPlan, SourcePlan, ViewPlan};
+use super::{Graph, StagePlan, ViewPlan};
 use crate::config::diagnostics::{Diagnostics, Spanned};
-use crate::config::project::{Project, Source, View, Window};
+use crate::config::project::{EntityKey, Project, View};
 use crate::engine::expression::Expression;
-use crate::engine::front::{DerivedColumns, FrontPlan, InputColumn, Lateness, TransformStep};
-use crate::engine::latest::LatestPlan;
-use crate::engine::window::plan::WindowPlan;
-use crate::engine::window::spec::WindowSpec;
-use crate::record::{ColumnType, EVENT_TIMESTAMP, event_timestamp_field};
+use crate::engine::front::{DerivedColumns, FrontPlan, InputColumn, NullKeys, TransformStep};
+use crate::record::{ColumnType, EVENT_TIMESTAMP};
 use crate::store::online::OnlineView;
-use crate::time::micros;
 
-/// Plans views one by one.
+/// Plans views one by one, each after those that it reads.
 pub(super) struct ViewPlanner<'a> {
     pub(super) project: &'a Project,
     pub(super) components: &'a Components<'a>,
     pub(super) errors: &'a mut Diagnostics,
+    pub(super) graph: &'a mut Graph,
 }
 
-/// What one source's rows go through, and what comes of them.
+/// What rows go through to the view's own stage, and what comes of them.
 struct Way {
     condition: Option<Expression>,
     transforms: Vec<TransformStep>,
     derived: Option<DerivedColumns>,
     keys: Vec<InputColumn>,
-    features: Features,
-    used: std::collections::BTreeSet<String>,
+    shard: Shard,
+    /// The columns used after the condition.
+    used: BTreeSet<String>,
 }
 
 impl ViewPlanner<'_> {
-    /// Plans a view, and gives the sources that it reads its stateless half; none where something is wrong, which has
-    /// been said.
-    pub(super) fn plan(&mut self, index: u16, view: &View, sources: &mut [SourcePlan]) -> Option<ViewPlan> {
-        let spec = view.window.as_ref().map(|window| spec(**window));
-        let lateness = spec.map(|spec| Lateness { spec, allowed: micros(view.allowed_lateness) });
-        let mut first: Option<Features> = None;
+    /// Plans a view; none where something is wrong, which has been said.
+    pub(super) fn plan(&mut self, index: u16, view: &View) -> Option<ViewPlan> {
+        let upstreams = view.from.iter().map(|from| Upstream::find(from, self.project, self.graph, self.errors));
+        let upstreams: Vec<Upstream> = upstreams.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
+        let event_times: Vec<String> = upstreams.iter().map(|upstream| upstream.event_time.clone()).collect();
+        let joins = Joins::resolve(view, self.project, self.graph, self.errors)?;
+        let lefts = if joins.is_empty() {
+            let left = |upstream: &Upstream| Left {
+                from: upstream.from,
+                schema: upstream.schema.clone(),
+                depth: upstream.depth,
+            };
+            upstreams.iter().map(left).collect()
+        } else {
+            self.joined(index, view, &upstreams, &event_times, &joins)?
+        };
+        self.stage(index, view, &lefts, &event_times, !joins.is_empty())
+    }
+
+    /// Adds the stages of the joins, and gives the last of them as what the view reads.
+    fn joined(
+        &mut self,
+        index: u16,
+        view: &View,
+        upstreams: &[Upstream],
+        event_times: &[String],
+        joins: &Joins,
+    ) -> Option<Vec<Left>> {
+        // With all columns first, to learn which are used behind the joins.
+        let (first, others) = upstreams.split_first()?;
+        let all = joins.schema(&first.schema, view, self.errors)?;
+        let way = self.way(view, all.clone(), all, event_times)?;
+        let mut used = way.used;
+        used.extend(way.condition.iter().flat_map(Expression::columns));
+        for other in others {
+            joins.same_columns(&first.schema, other, &used, view, self.errors)?;
+        }
+        let reach = lateness(view, true).map_or(0, |lateness| lateness.reach());
+        let last = joins.stages(index, view, upstreams, &used, reach, self.graph, self.errors)?;
+        Some(vec![last])
+    }
+
+    /// Adds the view's own stage, fed by `lefts`.
+    fn stage(
+        &mut self,
+        index: u16,
+        view: &View,
+        lefts: &[Left],
+        event_times: &[String],
+        joined: bool,
+    ) -> Option<ViewPlan> {
+        let stage = u16::try_from(self.graph.stages.len()).ok()?;
+        let lateness = lateness(view, joined);
+        let aggregates = view.window.is_some();
+        let mut first: Option<Shard> = None;
         let mut digests = Vec::new();
-        for from in &view.from {
-            let source = self.project.source(from)?;
-            let full = source_schema(source);
-            let used = self.way(view, source, full.clone(), full.clone())?.used;
+        let mut fronts = Vec::new();
+        for (input, (left, from)) in (0..).zip(lefts.iter().zip(&view.from)) {
+            let full = left.schema.clone();
+            let used = self.way(view, full.clone(), full.clone(), event_times)?.used;
             let projection: Vec<usize> = full
                 .fields()
                 .iter()
@@ -57,104 +113,102 @@ impl ViewPlanner<'_> {
                 .map(|(index, _)| index)
                 .collect();
             let schema = Arc::new(full.project(&projection).ok()?);
-            let mut way = self.way(view, source, full, schema.clone())?;
+            let mut way = self.way(view, full, schema.clone(), event_times)?;
             if let Some(first) = &first {
-                self.align(from, &first.inputs, &mut way.features.inputs)?;
+                self.align(from, &first.inputs, &mut way.shard.inputs)?;
             }
-            let transforms = way.transforms.iter().map(|step| step.factory.digest().to_owned());
-            let aggregates =
-                way.features.aggregates.iter().filter_map(|used| used.factory.digest().map(ToOwned::to_owned));
-            digests.extend(transforms.chain(aggregates));
+            digests.extend(way.transforms.iter().map(|step| step.factory.digest().to_owned()));
+            digests.extend(way.shard.digests.iter().cloned());
             let front = FrontPlan {
                 view: index,
+                stage,
+                input,
                 condition: way.condition,
                 projection,
                 schema,
                 transforms: way.transforms,
                 derived: way.derived,
                 keys: way.keys,
-                inputs: way.features.inputs.clone(),
+                null_keys: NullKeys::Refused,
+                inputs: way.shard.inputs.clone(),
                 lateness,
+                again: !aggregates,
+                deletions: false,
             };
-            sources.iter_mut().find(|plan| plan.name == from.value)?.fronts.push(Arc::new(front));
-            first.get_or_insert(way.features);
+            fronts.push((left.from, front));
+            first.get_or_insert(way.shard);
         }
         digests.sort();
         digests.dedup();
-        let features = first?;
+        let shard = first?;
+        let stage_plan = StagePlan {
+            view: index,
+            operator: shard.operator,
+            inputs: fronts.len(),
+            depth: lefts.iter().map(|left| left.depth).max().unwrap_or(0) + 1,
+            fronts: Vec::new(),
+        };
+        fronts.into_iter().for_each(|(from, front)| self.graph.connect(from, front));
+        self.graph.stages.push(stage_plan);
         let keys = self.keys(view);
-        let schema = view_schema(&keys, &features.fields);
-        let key_types: Vec<ColumnType> = keys.iter().map(|(_, kind)| kind.clone()).collect();
+        let features = shard.schema.fields().iter().skip(keys.len() + 1);
         let online = OnlineView {
             name: view.name.value.clone(),
             features: features
-                .fields
-                .iter()
-                .filter_map(|f| Some((f.name().clone(), ColumnType::from_arrow(f.data_type())?)))
+                .filter_map(|field| Some((field.name().clone(), ColumnType::from_arrow(field.data_type())?)))
                 .collect(),
             keys: keys.clone(),
             ttl: view.ttl,
         };
-        let version = version(self.project, view, &digests);
-        let shard = match spec {
-            Some(spec) => ShardPlan::Windowed(Arc::new(WindowPlan {
-                spec,
-                allowed_lateness: micros(view.allowed_lateness),
-                skip_unchanged: view.skip_unchanged,
-                emit_empty: view.emit_empty,
-                close: view.emit.close,
-                update: view.emit.update,
-                aggregates: features.aggregates,
-                key_types,
-                features: features.columns,
-                schema,
-            })),
-            None => ShardPlan::Latest(Arc::new(LatestPlan { key_types, schema })),
-        };
+        let window = view.window.as_ref().map(|window| window.value);
         Some(ViewPlan {
             name: view.name.value.clone(),
-            shard,
+            stage,
+            spec: window.and_then(spec),
             online: view.online.then(|| Arc::new(online)),
             offline: view.offline,
             log_updates: view.log_updates,
             keys: keys.len(),
             outputs: view.outputs.clone(),
+            version: version(self.project, view, &digests, |name| {
+                self.graph.views.iter().flatten().find(|plan| plan.name == name)
+            }),
             digests,
-            version,
+            schema: shard.schema,
         })
     }
 
-    /// The view's steps over one source: the condition over all of its columns, the rest over `schema`.
-    fn way(&mut self, view: &View, source: &Source, full: SchemaRef, schema: SchemaRef) -> Option<Way> {
-        let (project, window) = (self.project, view.window.is_some());
+    /// The view's steps: the condition over all columns, the rest over `schema`.
+    fn way(&mut self, view: &View, full: SchemaRef, schema: SchemaRef, event_times: &[String]) -> Option<Way> {
+        let project = self.project;
+        let names = self.keys(view);
         let mut steps = Steps {
             components: self.components,
             errors: self.errors,
             schema: full,
-            used: std::collections::BTreeSet::new(),
-            event_time: &source.event_time.column,
+            used: BTreeSet::new(),
+            event_times,
         };
         let condition = view.filter.as_ref().map(|sql| steps.condition(sql));
         steps.schema = schema;
         steps.used.clear();
         let transforms = steps.transforms(view)?;
         let derived = steps.derived(&view.columns)?;
-        let keys = view.entity.as_ref().and_then(|entity| project.entity(entity).map(|found| (entity, found)));
-        let keys: Vec<_> = keys.map_or_else(Vec::new, |(place, entity)| {
-            let key =
-                |key: &crate::config::project::EntityKey| steps.input(&key.name, &key.kind, "the key", place.span);
+        let entity = view.entity.as_ref().and_then(|entity| project.entity(entity).map(|found| (entity, found)));
+        let keys: Vec<_> = entity.map_or_else(Vec::new, |(place, entity)| {
+            let key = |key: &EntityKey| steps.input(&key.name, &key.kind, "the key", place.span);
             entity.keys.iter().map(key).collect()
         });
-        let features = if window { Features::windowed(view, &mut steps) } else { Features::latest(view, &mut steps) };
+        let shard = shard(view, &names, &mut steps);
         let condition = match condition {
             None => None,
             Some(compiled) => Some(compiled?),
         };
         let keys = keys.into_iter().collect::<Option<_>>()?;
-        Some(Way { condition, transforms, derived, keys, features: features?, used: steps.used })
+        Some(Way { condition, transforms, derived, keys, shard: shard?, used: steps.used })
     }
 
-    /// Makes what another source of the view gives into what the first one gives.
+    /// Makes what another upstream of the view gives into what the first one gives.
     fn align(&mut self, from: &Spanned<String>, first: &[InputColumn], inputs: &mut [InputColumn]) -> Option<()> {
         for (first, input) in first.iter().zip(inputs) {
             if input.kind != first.kind && !arrow::compute::can_cast_types(&input.kind, &first.kind) {
@@ -179,33 +233,5 @@ impl ViewPlanner<'_> {
         let keys = entity
             .map(|entity| entity.keys.iter().map(|key| (key.name.value.clone(), key.kind.value.clone())).collect());
         keys.unwrap_or_default()
-    }
-}
-
-/// The columns of a source's rows: its own, less one that is named as the event timestamp, and the event timestamp.
-pub(super) fn source_schema(source: &Source) -> SchemaRef {
-    let own = source.schema.iter().filter(|field| field.name.value != EVENT_TIMESTAMP);
-    let mut fields: Vec<FieldRef> =
-        own.map(|field| Arc::new(Field::new(&field.name.value, field.kind.arrow(), true))).collect();
-    fields.push(event_timestamp_field());
-    Arc::new(Schema::new(fields))
-}
-
-fn view_schema(keys: &[(String, ColumnType)], features: &[FieldRef]) -> SchemaRef {
-    let mut fields: Vec<FieldRef> =
-        keys.iter().map(|(name, kind)| Arc::new(Field::new(name, kind.arrow(), false))).collect();
-    fields.push(event_timestamp_field());
-    fields.extend(features.iter().cloned());
-    Arc::new(Schema::new(fields))
-}
-
-fn spec(window: Window) -> WindowSpec {
-    match window {
-        Window::Sliding { size, step, offset } => {
-            WindowSpec { size: micros(size), step: micros(step), offset: micros(offset) }
-        }
-        Window::Tumbling { size, offset } => {
-            WindowSpec { size: micros(size), step: micros(size), offset: micros(offset) }
-        }
     }
 }

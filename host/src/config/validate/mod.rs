@@ -5,7 +5,7 @@ mod view;
 
 use super::diagnostics::{Diagnostics, Spanned, suggestion};
 use super::parse::Declared;
-use super::project::{Output, Project, SourceKind};
+use super::project::{Output, Project, SourceKind, View};
 
 /// The built-in aggregates.
 pub const BUILT_INS: [&str; 11] =
@@ -16,6 +16,7 @@ pub(super) fn check(project: &Project, declared: &Declared, diagnostics: &mut Di
     names(project, diagnostics);
     endpoints(project, diagnostics);
     files(project, diagnostics);
+    circles(project, diagnostics);
     for one in &project.views {
         view::check(one, project, declared, diagnostics);
     }
@@ -51,6 +52,44 @@ fn names(project: &Project, diagnostics: &mut Diagnostics) {
     for view in project.views.iter().filter(|view| project.source(&view.name).is_some()) {
         let message = format!("`{}` is a source too: `from` could not tell which is meant", view.name.value);
         diagnostics.error(view.name.span, message);
+    }
+}
+
+/// No view reads itself, at once or through others; one report a circle, at the view of it that is written first.
+fn circles(project: &Project, diagnostics: &mut Diagnostics) {
+    let reads = |view: &View| -> Vec<Spanned<String>> {
+        view.from.iter().chain(view.joins.iter().map(|join| &join.source)).cloned().collect()
+    };
+    let mut told: Vec<&str> = Vec::new();
+    for view in &project.views {
+        let mut ways: Vec<Vec<Spanned<String>>> = reads(view).into_iter().map(|name| vec![name]).collect();
+        let mut seen: Vec<String> = Vec::new();
+        while let Some(way) = ways.pop() {
+            let Some(last) = way.last() else { continue };
+            if last.value == view.name.value {
+                let members: Vec<&str> = project
+                    .views
+                    .iter()
+                    .map(|view| view.name.value.as_str())
+                    .filter(|name| way.iter().any(|member| member.value == *name))
+                    .collect();
+                if !members.iter().any(|member| told.contains(member)) {
+                    let names: Vec<&str> = way.iter().map(|name| name.value.as_str()).collect();
+                    let message =
+                        format!("views read each other in a circle: {} → {}", view.name.value, names.join(" → "));
+                    diagnostics.error(way.first().map_or(view.name.span, |first| first.span), message);
+                }
+                told.extend(members);
+                break;
+            }
+            if seen.contains(&last.value) {
+                continue;
+            }
+            seen.push(last.value.clone());
+            for next in project.view(last).map(reads).unwrap_or_default() {
+                ways.push(way.iter().cloned().chain([next]).collect());
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) fn check(view: &View, project: &Project, declared: &Declared, diagnos
         unknown(diagnostics, "entity", entity, &declared.entities);
     }
     inputs(view, project, declared, diagnostics);
+    joins(view, project, declared, diagnostics);
     let sources: Vec<&Source> = view.from.iter().filter_map(|name| project.source(name)).collect();
     same_types(view, &sources, diagnostics);
     transforms(view, &sources, declared, diagnostics);
@@ -25,14 +26,37 @@ fn inputs(view: &View, project: &Project, declared: &Declared, diagnostics: &mut
         if view.from.iter().take(index).any(|other| other.value == name.value) {
             diagnostics.error(name.span, format!("`{}` is in `from` twice", name.value));
         }
-        if declared.sources.contains(name) {
-            continue;
-        }
-        if project.view(name).is_some() || declared.views.iter().any(|(view, _)| *view == name.value) {
-            diagnostics
-                .error(name.span, format!("`{}` is a view, and views from views are not supported yet", name.value));
-        } else {
-            unknown(diagnostics, "source", name, &declared.sources);
+        readable(name, declared, diagnostics);
+        aggregates_once(view, name, project, diagnostics);
+    }
+}
+
+/// A name in `from` or `join` is a source's or a view's.
+fn readable(name: &Spanned<String>, declared: &Declared, diagnostics: &mut Diagnostics) {
+    let views = || declared.views.iter().map(|(view, _)| view);
+    if !declared.sources.contains(name) && !views().any(|view| *view == name.value) {
+        unknown(diagnostics, "source or view", name, declared.sources.iter().chain(views()));
+    }
+}
+
+/// What aggregates a view's rows gets each (key, event_timestamp) once, so they may not be corrected for long.
+fn aggregates_once(view: &View, name: &Spanned<String>, project: &Project, diagnostics: &mut Diagnostics) {
+    let Some(read) = project.view(name) else { return };
+    if view.window.is_some() && !read.allowed_lateness.is_zero() {
+        let message = format!(
+            "view `{}` corrects rows for its `allowed-lateness`, and a view that aggregates them takes each once: leave `allowed-lateness` out there, or `window` here",
+            name.value
+        );
+        diagnostics.error(name.span, message);
+    }
+}
+
+fn joins(view: &View, project: &Project, declared: &Declared, diagnostics: &mut Diagnostics) {
+    for join in &view.joins {
+        readable(&join.source, declared, diagnostics);
+        for column in &join.columns {
+            let sources: Vec<&Source> = view.from.iter().filter_map(|name| project.source(name)).collect();
+            not_event_time(&column.name, &sources, diagnostics);
         }
     }
 }

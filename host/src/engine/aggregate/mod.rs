@@ -12,6 +12,7 @@
 //! evaluates to the value of an empty window.
 
 pub mod builtin;
+pub(super) mod instance;
 
 use arrow::datatypes::FieldRef;
 

@@ -11,7 +11,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::decode::{DecodeField, EventTime, JsonDecoder, TimeFormat};
 use crate::engine::ingest::Ingest;
+use crate::engine::key;
 use crate::engine::watermark::PartitionWatermark;
+use crate::engine::window::spec::WindowSpec;
 use crate::record::{ColumnType, Origin, RawBatch, event_timestamp_field};
 
 const SECOND: Micros = crate::time::SECOND;
@@ -43,6 +45,8 @@ fn plan() -> Arc<FrontPlan> {
     let column = |name: &str| Expression::column(name, &after).unwrap();
     Arc::new(FrontPlan {
         view: 3,
+        stage: 0,
+        input: 0,
         condition: Some(Expression::compile("amount <> 0", &full).unwrap()),
         projection,
         derived: Some(DerivedColumns {
@@ -57,7 +61,13 @@ fn plan() -> Arc<FrontPlan> {
             expression: Expression::compile("10 / (amount - 7)", &after).unwrap(),
             kind: DataType::Float64,
         }],
-        lateness: Some(Lateness { spec: WindowSpec { size: 60 * SECOND, step: 20 * SECOND, offset: 0 }, allowed: 0 }),
+        null_keys: NullKeys::Refused,
+        lateness: Some(Lateness::Windows {
+            spec: WindowSpec { size: 60 * SECOND, step: 20 * SECOND, offset: 0 },
+            allowed: 0,
+        }),
+        again: false,
+        deletions: false,
     })
 }
 
@@ -98,7 +108,7 @@ fn fates(events: &[String], cut: usize, shards: usize) -> BTreeMap<i64, Vec<Fate
             for row in 0..batch.len() {
                 let key = i64::from_le_bytes(batch.keys.get(row).try_into().unwrap());
                 let fate = Fate::Row { shard, key, time: batch.times[row], value: values.value(row) };
-                fates.entry(batch.offsets[row]).or_default().push(fate);
+                fates.entry(batch.lineage.position(row).offset).or_default().push(fate);
             }
         }
         for letter in dead {
@@ -147,7 +157,7 @@ proptest! {
                     let before = partition.observe(time);
                     if *amount == 0 {
                         None
-                    } else if lateness.spec.last_end(time) <= before {
+                    } else if lateness.is_late(time, before) {
                         Some(Fate::Dead(DeadReason::Late))
                     } else if *amount == 7 {
                         Some(Fate::Dead(DeadReason::Expression))

@@ -1,74 +1,43 @@
 //! The windowed view on one shard: rows and watermarks in, feature rows out.
 //!
 //! ```text
-//!   rows ──▶ slot of the key ──▶ pane of the time ──▶ update           (as rows come)
+//!   rows ──▶ slot of the key ──▶ pane of the time, in every grid ──▶ update           (as rows come)
 //!   W ─────▶ ends that it passed, in order ──▶ keys that a pane entered or left ──▶ merge ──▶ evaluate ──▶ rows
 //! ```
 //! Always true: a window fires once the watermark reaches its end, and in the order of ends; a row that comes behind
 //! the watermark goes into every window that holds it, and those that had fired are emitted again, in time order. Of
 //! several rows for one key and time the last counts.
-//!
-//! Which keys changed between two ends needs no timer a key: they are those of the panes that entered and of those that
-//! left, so the ordered map of panes is the timing wheel.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{cast, filter, filter_record_batch, take};
+use arrow::array::{AsArray, BooleanArray};
+use arrow::compute::{filter, filter_record_batch};
 
 use super::evaluate::evaluate;
-use super::fold::Instance;
-use super::keys::KeyIndex;
-use super::pane::Pane;
+use super::grid::{Grid, pick};
 use super::plan::WindowPlan;
-use super::state::StateTable;
+use super::spec::WindowSpec;
+use super::{Outcome, Refused, SpoiledRow};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
-use crate::engine::guard::{GuardError, Refusal};
-use crate::engine::key;
-use crate::engine::keyed::KeyedBatch;
+use crate::engine::guard::GuardError;
+use crate::engine::keys::KeyIndex;
+use crate::engine::rows::KeyedBatch;
 use crate::engine::udf::CallError;
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL};
-use crate::record::{Columns, timestamps};
 use crate::time::{MILLISECOND, Micros};
 
 /// How many rows an emission holds at most, so that a window of many keys goes out in parts.
 const EMISSION_ROWS: usize = 8 * 1024;
 
-/// A row that an aggregate refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// The row of the batch, and why it was refused.
-    pub refusal: Refusal,
-    /// Which aggregate, by its index in the plan.
-    pub aggregate: usize,
-}
-
-/// A feature row that could not be given, since user code failed on its state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpoiledRow {
-    /// The key's canonical bytes.
-    pub key: Vec<u8>,
-    /// The end of the window.
-    pub until: Micros,
-    /// What the code did.
-    pub detail: String,
-}
-
 /// The state of a view's keys on one shard.
 pub struct WindowOperator {
     plan: Arc<WindowPlan>,
-    aggregates: Vec<Instance>,
+    grids: Vec<Grid>,
     keys: KeyIndex,
-    panes: BTreeMap<i64, Pane>,
     /// Every window that ends at or before this has fired.
     fired: Micros,
     watermark: Micros,
-    /// Keys whose rows user code would not give, since they were last taken.
-    spoiled: Vec<SpoiledRow>,
-    /// Scratch: the group of each row of a pane, `u32::MAX` for those that a batch does not touch.
-    group_of: Vec<u32>,
 }
 
 impl WindowOperator {
@@ -77,18 +46,8 @@ impl WindowOperator {
     /// # Errors
     /// An aggregate's instance could not be made.
     pub fn new(plan: Arc<WindowPlan>) -> Result<Self, CallError> {
-        let aggregates =
-            plan.aggregates.iter().map(|used| Instance::create(used.factory.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self {
-            plan,
-            aggregates,
-            keys: KeyIndex::default(),
-            panes: BTreeMap::new(),
-            fired: BEFORE_ALL,
-            watermark: BEFORE_ALL,
-            spoiled: Vec::new(),
-            group_of: Vec::new(),
-        })
+        let grids = plan.grids.iter().cloned().map(Grid::new).collect::<Result<_, _>>()?;
+        Ok(Self { plan, grids, keys: KeyIndex::default(), fired: BEFORE_ALL, watermark: BEFORE_ALL })
     }
 
     /// How many keys have state.
@@ -98,12 +57,7 @@ impl WindowOperator {
 
     /// How many panes have state.
     pub fn panes(&self) -> usize {
-        self.panes.len()
-    }
-
-    /// What user code would not give since the last call.
-    pub fn take_spoiled(&mut self) -> Vec<SpoiledRow> {
-        std::mem::take(&mut self.spoiled)
+        self.grids.iter().map(|grid| grid.panes.len()).sum()
     }
 
     /// Folds rows, none of them late, and emits what they change: provisional rows, and again those of windows that
@@ -111,28 +65,39 @@ impl WindowOperator {
     ///
     /// # Errors
     /// An aggregate failed as a whole; the view cannot go on.
-    pub fn update(
-        &mut self,
-        batch: &KeyedBatch,
-        out: &mut Vec<Emission>,
-        refused: &mut Vec<Refused>,
-    ) -> Result<(), GuardError> {
+    pub fn update(&mut self, batch: &KeyedBatch, out: &mut Outcome) -> Result<(), GuardError> {
         let slots: Vec<u32> =
             batch.hashes.iter().enumerate().map(|(row, hash)| self.keys.slot(*hash, batch.keys.get(row))).collect();
         let mut corrections: BTreeMap<Micros, Vec<u32>> = BTreeMap::new();
-        for (number, rows) in self.by_pane(&batch.times) {
-            let rows = (rows.len() < batch.len()).then_some(rows);
-            self.fold(number, rows.as_deref(), &slots, batch, refused)?;
-            self.note_corrections(number, rows.as_deref(), &slots, &mut corrections);
+        for (index, grid) in self.grids.iter_mut().enumerate() {
+            for (number, rows) in grid.by_pane(&batch.times) {
+                let rows = (rows.len() < batch.len()).then_some(rows);
+                let mut refused = Vec::new();
+                grid.fold(number, rows.as_deref(), &slots, batch, &mut self.keys, &mut refused)?;
+                let udf = |aggregate| self.plan.aggregate(index, aggregate).and_then(|used| used.factory.digest());
+                out.refused.extend(refused.into_iter().map(|(aggregate, refusal)| Refused {
+                    trace: batch.lineage.trace(refusal.row as usize),
+                    reason: refusal.reason,
+                    detail: refusal.detail,
+                    udf: udf(aggregate).map(ToOwned::to_owned),
+                }));
+                if self.plan.close {
+                    match &rows {
+                        None => grid.corrections(number, self.fired, slots.iter().copied(), &mut corrections),
+                        Some(rows) => grid.corrections(number, self.fired, pick(&slots, rows), &mut corrections),
+                    }
+                }
+            }
         }
         for (end, mut changed) in corrections {
             changed.sort_unstable();
             changed.dedup();
             // Where nothing enters or leaves there is no row, whether the rows come before the window fires or after.
-            changed.retain(|slot| !self.plan.skip_unchanged || self.changes(*slot, end));
-            if !changed.is_empty() {
-                self.emit_close(end, &changed, true, out)?;
-            }
+            let changes = |slot: &u32| self.grids.iter().any(|grid| grid.changes(*slot, end));
+            changed.retain(|slot| !self.plan.skip_unchanged || changes(slot));
+            let first = out.emissions.len();
+            self.emit_close(end, &changed, true, out)?;
+            out.emissions.iter_mut().skip(first).for_each(|emission| emission.again = true);
         }
         if self.plan.update {
             self.emit_updates(&slots, &batch.times, out)?;
@@ -149,181 +114,45 @@ impl WindowOperator {
         &mut self,
         watermark: Micros,
         last_event: Option<Micros>,
-        out: &mut Vec<Emission>,
+        out: &mut Outcome,
     ) -> Result<(), GuardError> {
         let online_until = last_event.map_or(AFTER_ALL, |last| last.saturating_add(self.plan.spec.step));
         while let Some(end) = self.next_end().filter(|end| *end <= watermark) {
             let changed = self.changed(end);
             self.fired = end;
-            if !changed.is_empty() {
-                self.emit_close(end, &changed, end <= online_until, out)?;
-            }
+            self.emit_close(end, &changed, end <= online_until, out)?;
         }
         self.watermark = self.watermark.max(watermark);
         if watermark < AFTER_ALL && watermark > BEFORE_ALL {
             self.fired = self.fired.max(self.plan.spec.end_at_or_before(watermark));
         }
-        self.expire();
-        Ok(())
-    }
-
-    /// The rows of each pane, in order of panes.
-    fn by_pane(&self, times: &[Micros]) -> BTreeMap<i64, Vec<u32>> {
-        let mut panes: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-        let spec = &self.plan.spec;
-        let length = spec.pane();
-        let mut rows = (0_u32..).zip(times).peekable();
-        while let Some((_, time)) = rows.peek() {
-            let number = spec.pane_of(**time);
-            let end = spec.pane_end(number);
-            let within = end.saturating_sub(length)..end;
-            let pane = panes.entry(number).or_default();
-            while let Some((row, _)) = rows.next_if(|(_, time)| within.contains(*time)) {
-                pane.push(row);
-            }
-        }
-        panes
-    }
-
-    /// Folds rows of one pane into it; `rows` none means all of the batch.
-    fn fold(
-        &mut self,
-        number: i64,
-        rows: Option<&[u32]>,
-        slots: &[u32],
-        batch: &KeyedBatch,
-        refused: &mut Vec<Refused>,
-    ) -> Result<(), GuardError> {
-        let plan = &self.plan;
-        let pane = self.panes.entry(number).or_insert_with(|| {
-            let tables = plan.aggregates.iter().map(|used| {
-                let types: Vec<_> = used.factory.signature().state.iter().map(|f| f.data_type().clone()).collect();
-                StateTable::new(&types)
-            });
-            Pane::new(tables.collect())
-        });
-        let pane_row = |slot: &u32, pane: &mut Pane, keys: &mut KeyIndex| pane.row_or_new(number, *slot, keys);
-        let pane_rows: Vec<u32> = match rows {
-            None => slots.iter().map(|slot| pane_row(slot, pane, &mut self.keys)).collect(),
-            Some(rows) => pick(slots, rows).map(|slot| pane_row(&slot, pane, &mut self.keys)).collect(),
-        };
-        pane.extend(&mut self.aggregates)?;
-        let taken = rows.map(|rows| UInt32Array::from(rows.to_vec()));
-        let (groups, group_rows) = number_densely(&pane_rows, pane.slots().len(), &mut self.group_of);
-        for (index, (used, aggregate)) in plan.aggregates.iter().zip(&mut self.aggregates).enumerate() {
-            let mut input = Columns { rows: pane_rows.len(), columns: Vec::with_capacity(used.inputs.len()) };
-            let mut filter = used.filter.and_then(|filter| batch.inputs.get(filter)).cloned();
-            for column in &used.inputs {
-                input.columns.push(column.column(batch)?);
-            }
-            if let Some(taken) = &taken {
-                for column in input.columns.iter_mut().chain(&mut filter) {
-                    *column = take(column, taken, None)?;
-                }
-            }
-            let kept = filter.map(|filter| kept_rows(&filter));
-            let table = pane.table(index).ok_or_else(|| CallError::Host("a pane lacks a table".into()))?;
-            let refusals = match &kept {
-                None => {
-                    let folded = aggregate.update(table.gather(&group_rows), &groups, &input)?;
-                    table.scatter(&group_rows, &folded.state)?;
-                    folded.refused
-                }
-                Some(kept) => {
-                    let rows: Vec<u32> = pick(&pane_rows, kept).collect();
-                    let (groups, group_rows) = number_densely(&rows, table.len(), &mut self.group_of);
-                    let indices = UInt32Array::from(kept.clone());
-                    for column in &mut input.columns {
-                        *column = take(column, &indices, None)?;
-                    }
-                    input.rows = kept.len();
-                    let folded = aggregate.update(table.gather(&group_rows), &groups, &input)?;
-                    table.scatter(&group_rows, &folded.state)?;
-                    folded.refused
-                }
-            };
-            refused.extend(refusals.into_iter().map(|refusal| {
-                let at = |rows: Option<&[u32]>, row: u32| {
-                    rows.and_then(|rows| rows.get(row as usize)).map_or(row, |row| *row)
-                };
-                let row = at(rows, at(kept.as_deref(), refusal.row));
-                Refused { refusal: Refusal { row, ..refusal }, aggregate: index }
-            }));
+        // A row that is not late is less than the view's window and the allowed lateness behind the watermark.
+        let reach = self.plan.spec.size.saturating_add(self.plan.allowed_lateness);
+        for grid in &mut self.grids {
+            grid.expire(self.watermark, reach, &mut self.keys);
         }
         Ok(())
     }
 
-    /// Notes for which windows that have fired the keys of these rows must be emitted again: those that hold the pane,
-    /// and the one that it has left, where the key may be empty since.
-    fn note_corrections(
-        &self,
-        number: i64,
-        rows: Option<&[u32]>,
-        slots: &[u32],
-        corrections: &mut BTreeMap<Micros, Vec<u32>>,
-    ) {
-        let spec = &self.plan.spec;
-        let mut end = spec.enters(number);
-        while self.plan.close && end <= self.fired && end <= spec.leaves(number) {
-            let changed = corrections.entry(end).or_default();
-            match rows {
-                None => changed.extend(slots),
-                Some(rows) => changed.extend(pick(slots, rows)),
-            }
-            end += spec.step;
-        }
-    }
-
-    /// The next window end at which anything changes.
+    /// The next window end at which anything changes; where every step counts, at which a key lives.
     fn next_end(&self) -> Option<Micros> {
-        let spec = &self.plan.spec;
-        let from = |time: Micros| {
-            let first = if time == BEFORE_ALL { i64::MIN } else { spec.pane_of(time) };
-            self.panes.range(first..).next().map(|(number, _)| *number)
-        };
-        let entering = from(self.fired).map(|pane| spec.enters(pane));
-        let before = if self.fired == BEFORE_ALL { BEFORE_ALL } else { self.fired - spec.size };
-        let leaving = from(before);
-        let next = [entering, leaving.map(|pane| spec.leaves(pane))].into_iter().flatten().min()?;
-        match leaving {
-            // Every step counts while a key lives.
-            Some(pane) if !self.plan.skip_unchanged => {
-                Some((self.fired.saturating_add(spec.step)).max(spec.enters(pane)).min(next))
-            }
-            _ => Some(next),
-        }
-    }
-
-    /// The panes that the window that ends at `end` has and the one a step before has not, and those of which that is
-    /// the other way round.
-    fn entering_and_leaving(&self, end: Micros) -> [Range<i64>; 2] {
-        let spec = &self.plan.spec;
-        let window = spec.panes(end);
-        let before = spec.panes(end.saturating_sub(spec.step));
-        [before.end.max(window.start)..window.end, before.start..window.start.min(before.end)]
-    }
-
-    /// The panes with state among these numbers.
-    fn panes_in(&self, numbers: Range<i64>) -> impl Iterator<Item = &Pane> {
-        let numbers = (numbers.start < numbers.end).then_some(numbers);
-        numbers.into_iter().flat_map(|numbers| self.panes.range(numbers)).map(|(_, pane)| pane)
-    }
-
-    /// Whether a key's window at `end` may differ from the one a step before.
-    fn changes(&self, slot: u32, end: Micros) -> bool {
-        let panes = self.entering_and_leaving(end);
-        panes.into_iter().any(|panes| self.panes_in(panes).any(|pane| pane.row(slot).is_some()))
-    }
-
-    /// The keys to emit at `end`: those whose window may differ from the one a step before.
-    fn changed(&self, end: Micros) -> Vec<u32> {
-        let spec = &self.plan.spec;
-        let mut changed: Vec<u32> = Vec::new();
-        let mut add = |panes: Range<i64>| changed.extend(self.panes_in(panes).flat_map(Pane::slots));
+        let change = self.grids.iter().filter_map(|grid| grid.next_change(self.fired)).min();
         if self.plan.skip_unchanged {
-            self.entering_and_leaving(end).into_iter().for_each(add);
-        } else {
-            add(spec.panes(end.saturating_sub(spec.step)).start..spec.panes(end).end);
+            return change;
+        }
+        let living = self.grids.iter().filter_map(|grid| grid.next_living(self.fired, &self.plan.spec)).min();
+        [change, living].into_iter().flatten().min()
+    }
+
+    /// The keys to emit at `end`: those whose row may differ from the one a step before, or all that live.
+    fn changed(&self, end: Micros) -> Vec<u32> {
+        let mut changed: Vec<u32> = Vec::new();
+        for grid in &self.grids {
+            if self.plan.skip_unchanged {
+                grid.changed(end, &mut changed);
+            } else {
+                grid.living(end, self.plan.spec.step, &mut changed);
+            }
         }
         changed.sort_unstable();
         changed.dedup();
@@ -331,67 +160,57 @@ impl WindowOperator {
     }
 
     /// Emits the rows of one closed window for `slots`.
-    fn emit_close(
-        &mut self,
-        end: Micros,
-        slots: &[u32],
-        online: bool,
-        out: &mut Vec<Emission>,
-    ) -> Result<(), GuardError> {
+    fn emit_close(&mut self, end: Micros, slots: &[u32], online: bool, out: &mut Outcome) -> Result<(), GuardError> {
         if !self.plan.close {
             return Ok(());
         }
-        let (since, panes) = (end - self.plan.spec.size, self.plan.spec.panes(end));
         for slots in slots.chunks(EMISSION_ROWS) {
             let stamps = vec![end - MILLISECOND; slots.len()];
-            let emission = self.evaluate(slots, panes.clone(), (since, end), stamps)?;
             let online = if online { OnlineRows::All } else { OnlineRows::None };
-            out.extend(emission.map(|emission| Emission { online, ..emission }));
+            // A window of a feature's own that steps further keeps the value of its last end.
+            self.emit(slots, |spec| spec.end_at_or_before(end), stamps, (EmissionKind::Close, online), out)?;
         }
         Ok(())
     }
 
     /// Emits provisional rows for every key of a batch: the window that ends with the pane of the key's newest event.
-    fn emit_updates(&mut self, slots: &[u32], times: &[Micros], out: &mut Vec<Emission>) -> Result<(), GuardError> {
+    fn emit_updates(&mut self, slots: &[u32], times: &[Micros], out: &mut Outcome) -> Result<(), GuardError> {
         let mut newest: BTreeMap<u32, Micros> = BTreeMap::new();
         for (slot, time) in slots.iter().zip(times) {
             newest.insert(*slot, self.keys.observe(*slot, *time));
         }
-        let mut by_pane: BTreeMap<i64, (Vec<u32>, Vec<Micros>)> = BTreeMap::new();
+        // Keys whose newest events share all panes are evaluated together.
+        let mut by_panes: BTreeMap<Vec<i64>, (Vec<u32>, Vec<Micros>)> = BTreeMap::new();
         for (slot, time) in newest {
-            let (slots, times) = by_pane.entry(self.plan.spec.pane_of(time)).or_default();
+            let panes = self.grids.iter().map(|grid| grid.pane_of(time)).collect();
+            let (slots, times) = by_panes.entry(panes).or_default();
             slots.push(slot);
             times.push(time);
         }
-        let spec = self.plan.spec;
-        for (number, (slots, times)) in by_pane {
-            let until = spec.pane_end(number);
-            let panes = spec.pane_of(until - spec.size)..number + 1;
-            let emission = self.evaluate(&slots, panes, (until - spec.size, until), times)?;
-            out.extend(emission.map(|emission| Emission { kind: EmissionKind::Update, ..emission }));
+        for (slots, times) in by_panes.into_values() {
+            let Some(time) = times.first().copied() else { continue };
+            let until = |spec: &WindowSpec| spec.pane_end(spec.pane_of(time));
+            self.emit(&slots, until, times, (EmissionKind::Update, OnlineRows::All), out)?;
         }
         Ok(())
     }
 
-    /// The rows of `slots` over the panes of one window; none where user code would give none of them. Keys that it
-    /// would not give are left out, and said.
-    fn evaluate(
+    /// Emits the rows of `slots`, each value over the window of its own that `until` ends; nothing where user code would
+    /// give none of them. Keys that it would not give are left out, and said.
+    fn emit(
         &mut self,
         slots: &[u32],
-        panes: Range<i64>,
-        window: (Micros, Micros),
+        until: impl Fn(&WindowSpec) -> Micros,
         stamps: Vec<Micros>,
-    ) -> Result<Option<Emission>, GuardError> {
-        let values = evaluate(&self.panes, &mut self.aggregates, slots, panes, window)?;
-        let mut columns = key::decode(slots.iter().map(|slot| self.keys.key(*slot)), &self.plan.key_types)
-            .map_err(|error| CallError::Host(error.to_string()))?;
-        columns.push(timestamps(&stamps.into()));
-        for feature in &self.plan.features {
-            let value = values.outputs.get(feature.aggregate).and_then(|output| output.columns.get(feature.output));
-            let value = value.ok_or_else(|| CallError::Host("an aggregate gave fewer outputs than it said".into()))?;
-            columns.push(if *value.data_type() == feature.kind { value.clone() } else { cast(value, &feature.kind)? });
-        }
-        let mut batch = RecordBatch::try_new(self.plan.schema.clone(), columns)?;
+        (kind, online): (EmissionKind, OnlineRows),
+        out: &mut Outcome,
+    ) -> Result<(), GuardError> {
+        let end = until(&self.plan.spec);
+        let values = evaluate(&self.plan, &mut self.grids, slots, until)?;
+        let keys = slots.iter().map(|slot| self.keys.key(*slot));
+        let rows = self.plan.features.rows(keys, stamps, Vec::new(), &values.outputs)?;
+        out.failed.extend(rows.failed);
+        let mut batch = rows.batch;
         let mut deleted = values.absent.filter(|_| !self.plan.emit_empty).map(BooleanArray::from);
         if !values.spoiled.is_empty() {
             let mut kept = vec![true; slots.len()];
@@ -408,62 +227,15 @@ impl WindowOperator {
             };
             let key =
                 |position: u32| slots.get(position as usize).map_or(&[][..], |slot| self.keys.key(*slot)).to_vec();
-            self.spoiled.extend(values.spoiled.into_iter().map(|(position, detail)| SpoiledRow {
+            out.spoiled.extend(values.spoiled.into_iter().map(|(position, detail)| SpoiledRow {
                 key: key(position),
-                until: window.1,
+                until: end,
                 detail,
             }));
         }
-        let emission = Emission { kind: EmissionKind::Close, batch, online: OnlineRows::All, deleted };
-        Ok((emission.batch.num_rows() > 0).then_some(emission))
-    }
-
-    /// Lets go of panes that no window to come, and no row that is not late, can need: such a row's first window begins
-    /// less than two sizes and the allowed lateness behind the watermark.
-    fn expire(&mut self) {
-        let spec = self.plan.spec;
-        let kept = |pane: i64| spec.leaves(pane).saturating_add(spec.size).saturating_add(self.plan.allowed_lateness);
-        while let Some(entry) = self.panes.first_entry() {
-            if kept(*entry.key()) > self.watermark {
-                break;
-            }
-            for slot in entry.remove().slots() {
-                self.keys.release(*slot);
-            }
+        if batch.num_rows() > 0 {
+            out.emissions.push(Emission { kind, batch, online, deleted, again: false });
         }
+        Ok(())
     }
-}
-
-/// Numbers the rows of a pane that a batch touches from 0: gives the number of each input row, and the pane's row of
-/// each number. `group_of` is scratch, all `u32::MAX` before and after.
-fn number_densely(pane_rows: &[u32], rows: usize, group_of: &mut Vec<u32>) -> (Vec<u32>, Vec<u32>) {
-    if group_of.len() < rows {
-        group_of.resize(rows, u32::MAX);
-    }
-    let mut group_rows: Vec<u32> = Vec::new();
-    let mut groups = Vec::with_capacity(pane_rows.len());
-    for &row in pane_rows {
-        let Some(group) = group_of.get_mut(row as usize) else { continue };
-        if *group == u32::MAX {
-            *group = u32::try_from(group_rows.len()).expect("no more groups than rows");
-            group_rows.push(row);
-        }
-        groups.push(*group);
-    }
-    for &row in &group_rows {
-        if let Some(group) = group_of.get_mut(row as usize) {
-            *group = u32::MAX;
-        }
-    }
-    (groups, group_rows)
-}
-
-/// The rows for which a filter is true; null is not.
-fn kept_rows(filter: &ArrayRef) -> Vec<u32> {
-    let Some(filter) = filter.as_boolean_opt() else { return Vec::new() };
-    (0..).zip(filter).filter(|(_, kept)| *kept == Some(true)).map(|(row, _)| row).collect()
-}
-
-fn pick<'a>(values: &'a [u32], rows: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
-    rows.iter().filter_map(|row| values.get(*row as usize)).copied()
 }

@@ -2,10 +2,10 @@
 
 use hashbrown::HashMap;
 
-use super::fold::Instance;
-use super::keys::KeyIndex;
 use super::state::StateTable;
+use crate::engine::aggregate::instance::Instance;
 use crate::engine::guard::GuardError;
+use crate::engine::keys::KeyIndex;
 use crate::engine::udf::CallError;
 use crate::record::Columns;
 
@@ -33,18 +33,14 @@ impl Pane {
         self.rows.get(&slot).copied()
     }
 
-    /// The row of a key, and whether it is new: then its state must be added by [`Pane::extend`] before it is used.
-    pub(super) fn row_or_new(&mut self, number: i64, slot: u32, keys: &mut KeyIndex) -> u32 {
-        if let Some(row) = keys.last_row(slot, number) {
-            return row;
-        }
+    /// The row of a key; where it is new its state must be added by [`Pane::extend`] before it is used.
+    pub(super) fn row_or_new(&mut self, slot: u32, keys: &mut KeyIndex) -> u32 {
         let next = u32::try_from(self.slots.len()).expect("a shard holds fewer than 2^32 keys");
         let row = *self.rows.entry(slot).or_insert(next);
         if row == next {
             self.slots.push(slot);
             keys.retain(slot);
         }
-        keys.found(slot, number, row);
         row
     }
 
@@ -93,6 +89,17 @@ pub(super) struct Found {
     positions: Vec<u32>,
     /// Their rows in the pane.
     rows: Vec<u32>,
+}
+
+impl Found {
+    /// Marks the positions of the keys that are here.
+    pub(super) fn mark(&self, present: &mut [bool]) {
+        for position in &self.positions {
+            if let Some(present) = present.get_mut(*position as usize) {
+                *present = true;
+            }
+        }
+    }
 }
 
 /// Keys whose state user code would not merge or evaluate: their position in the list that is evaluated, and why.

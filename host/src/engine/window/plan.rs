@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::ArrayRef;
 
 use super::spec::WindowSpec;
 use crate::engine::aggregate::AggregateFactory;
-use crate::engine::keyed::KeyedBatch;
+use crate::engine::features::FeaturePlan;
+use crate::engine::rows::KeyedBatch;
 use crate::engine::udf::CallError;
-use crate::record::{ColumnType, timestamps};
+use crate::record::timestamps;
 use crate::time::Micros;
 
 /// What an aggregate folds.
@@ -33,9 +33,9 @@ impl InputRef {
         Ok(match self {
             Self::Column(index) => batch.inputs.get(index).cloned().ok_or_else(missing)?,
             Self::Time => timestamps(&batch.times),
-            Self::Source => Arc::new(Int32Array::from_value(i32::from(batch.origin.source), batch.len())),
-            Self::Partition => Arc::new(Int64Array::from_value(i64::from(batch.origin.partition), batch.len())),
-            Self::Offset => Arc::new(Int64Array::new(batch.offsets.clone(), None)),
+            Self::Source => batch.lineage.sources(),
+            Self::Partition => batch.lineage.partitions(),
+            Self::Offset => batch.lineage.offsets(),
         })
     }
 }
@@ -51,21 +51,31 @@ pub struct AggregateUse {
     pub filter: Option<usize>,
 }
 
-/// Where a feature's value comes from.
-#[derive(Clone, Debug)]
-pub struct FeatureColumn {
-    /// Which aggregate.
+/// Panes of one length and the aggregates that are folded into them; every row goes into one pane of each grid.
+#[derive(Clone)]
+pub struct GridPlan {
+    /// The windows that are made of these panes, each once; at least one, all of one pane length.
+    pub specs: Vec<WindowSpec>,
+    /// The aggregates.
+    pub aggregates: Vec<AggregateUse>,
+}
+
+/// The value of an aggregate over a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowValue {
+    /// Which grid.
+    pub grid: usize,
+    /// Which of the grid's aggregates.
     pub aggregate: usize,
-    /// Which of its outputs.
-    pub output: usize,
-    /// The type that the project asks for.
-    pub kind: DataType,
+    /// Which of the grid's windows.
+    pub spec: usize,
 }
 
 /// A windowed view, resolved.
 #[derive(Clone)]
 pub struct WindowPlan {
-    /// Size, step and offset.
+    /// The view's own window: its step and offset say when rows are given, its size how late a row may come. A window
+    /// of a feature's own steps by a multiple of it.
     pub spec: WindowSpec,
     /// How far behind the watermark a row may still change a window that has closed.
     pub allowed_lateness: Micros,
@@ -77,12 +87,17 @@ pub struct WindowPlan {
     pub close: bool,
     /// Emit provisional rows with every batch.
     pub update: bool,
-    /// The aggregates.
-    pub aggregates: Vec<AggregateUse>,
-    /// The types of the entity's keys, in the order of their names.
-    pub key_types: Vec<ColumnType>,
-    /// The features that are given out, in the order of the schema.
-    pub features: Vec<FeatureColumn>,
-    /// The columns of the view: keys, event timestamp, features.
-    pub schema: SchemaRef,
+    /// The panes.
+    pub grids: Vec<GridPlan>,
+    /// What is evaluated for a row.
+    pub values: Vec<WindowValue>,
+    /// How rows are put together from these values.
+    pub features: FeaturePlan,
+}
+
+impl WindowPlan {
+    /// One of the aggregates.
+    pub(super) fn aggregate(&self, grid: usize, aggregate: usize) -> Option<&AggregateUse> {
+        self.grids.get(grid)?.aggregates.get(aggregate)
+    }
 }

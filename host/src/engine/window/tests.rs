@@ -7,48 +7,73 @@ use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type, Schema, TimestampMicrosecondType};
 use proptest::prelude::*;
 
+use super::Outcome;
 use super::operator::WindowOperator;
-use super::plan::{AggregateUse, FeatureColumn, InputRef, WindowPlan};
+use super::plan::{AggregateUse, GridPlan, InputRef, WindowPlan, WindowValue};
 use super::spec::WindowSpec;
 use crate::engine::aggregate::builtin::builtin;
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
+use crate::engine::features::{FeatureColumn, FeaturePlan};
 use crate::engine::key;
-use crate::engine::keyed::KeyedBatch;
-use crate::engine::watermark::{AFTER_ALL, PartitionWatermark};
-use crate::record::{ColumnType, Origin, RawBatch, event_timestamp_field};
+use crate::engine::lineage::Lineage;
+use crate::engine::rows::KeyedBatch;
+use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, PartitionWatermark};
+use crate::record::{ColumnType, RawBatch, event_timestamp_field};
 use crate::time::{MILLISECOND, Micros};
 
 /// Times in these tests are small numbers of milliseconds.
 const UNIT: Micros = MILLISECOND;
 
-/// Count of rows, and sum and mean of the values above zero.
+/// Count of rows, and sum and mean of the values above zero, all over one window.
 fn plan(spec: WindowSpec, allowed_lateness: Micros, emit_empty: bool) -> Arc<WindowPlan> {
+    plan_of([spec; 3], spec, allowed_lateness, emit_empty)
+}
+
+/// The same, each over a window of its own.
+fn plan_of(specs: [WindowSpec; 3], own: WindowSpec, allowed_lateness: Micros, emit_empty: bool) -> Arc<WindowPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
-    let uses = [("count", false), ("sum", true), ("avg", true)].map(|(name, filtered)| {
+    let mut grids: Vec<GridPlan> = Vec::new();
+    let mut values = Vec::new();
+    for ((name, filtered), spec) in [("count", false), ("sum", true), ("avg", true)].into_iter().zip(specs) {
         let input = if name == "count" { vec![] } else { vec![value.clone()] };
-        AggregateUse {
+        let used = AggregateUse {
             factory: builtin(name, &input).unwrap(),
             inputs: input.iter().map(|_| InputRef::Column(0)).collect(),
             filter: filtered.then_some(1),
-        }
-    });
+        };
+        let grid = grids.iter().position(|grid| grid.specs[0].pane() == spec.pane()).unwrap_or_else(|| {
+            grids.push(GridPlan { specs: Vec::new(), aggregates: Vec::new() });
+            grids.len() - 1
+        });
+        let plan = &mut grids[grid];
+        plan.aggregates.push(used);
+        let at = plan.specs.iter().position(|known| *known == spec).unwrap_or_else(|| {
+            plan.specs.push(spec);
+            plan.specs.len() - 1
+        });
+        values.push(WindowValue { grid, aggregate: plan.aggregates.len() - 1, spec: at });
+    }
     let kinds = [DataType::Int64, DataType::Float64, DataType::Float64];
-    let features = kinds.iter().enumerate();
-    let features =
-        features.map(|(aggregate, kind)| FeatureColumn { aggregate, output: 0, kind: kind.clone() }).collect();
+    let aggregated = kinds.iter().enumerate();
+    let aggregated = aggregated.map(|(value, kind)| FeatureColumn { value, output: 0, kind: kind.clone() }).collect();
     let mut fields: Vec<FieldRef> = vec![Arc::new(Field::new("key", DataType::Int64, false)), event_timestamp_field()];
     fields.extend(kinds.into_iter().enumerate().map(|(i, kind)| Arc::new(Field::new(format!("f{i}"), kind, true))));
     Arc::new(WindowPlan {
-        spec,
+        spec: own,
         allowed_lateness,
         skip_unchanged: true,
         emit_empty,
         close: true,
         update: false,
-        aggregates: uses.into(),
-        key_types: vec![ColumnType::Int64],
-        features,
-        schema: Arc::new(Schema::new(fields)),
+        grids,
+        values,
+        features: FeaturePlan {
+            key_types: vec![ColumnType::Int64],
+            aggregated,
+            derived: Vec::new(),
+            picked: (0..5).collect(),
+            schema: Arc::new(Schema::new(fields)),
+        },
     })
 }
 
@@ -58,14 +83,16 @@ fn batch(rows: &[Row]) -> KeyedBatch {
     let values = Float64Array::from_iter_values(rows.iter().map(|row| f64::from(i32::try_from(row.2).unwrap())));
     let positive = arrow::array::BooleanArray::from(rows.iter().map(|row| row.2 > 0).collect::<Vec<_>>());
     KeyedBatch {
-        origin: Origin::default(),
         hashes: keys.hashes(),
         keys,
         times: rows.iter().map(|row| row.1).collect(),
-        offsets: (0..).take(rows.len()).collect(),
+        before: vec![BEFORE_ALL; rows.len()].into(),
         inputs: vec![Arc::new(values), Arc::new(positive)],
-        raw: Arc::new(RawBatch::default()),
-        events: vec![0; rows.len()],
+        lineage: Lineage::Events {
+            raw: Arc::new(RawBatch::default()),
+            offsets: (0..).take(rows.len()).collect(),
+            events: vec![0; rows.len()],
+        },
     }
 }
 
@@ -104,10 +131,18 @@ proptest! {
         allowed in 0_i64..20,
         events in prop::collection::vec((0_i64..4, 0_i64..40, -3_i64..9), 1..120),
         cuts in prop::collection::vec(1_usize..20, 1..8),
+        others in prop::array::uniform2((1_i64..4, 0_i64..6, 0_i64..3)),
     ) {
         let size = step * factor + odd.min(step - 1).max(0);
         let spec = WindowSpec { size: size.max(step) * UNIT, step: step * UNIT, offset: 0 };
-        let mut operator = WindowOperator::new(plan(spec, allowed * UNIT, true)).unwrap();
+        // Two features have windows of their own, whose steps are multiples of the view's; often the view's itself.
+        let [second, third] = others.map(|(times, longer, odd)| if times == 1 { spec } else {
+            let step = step * times;
+            let size = step * (longer + 1) + odd.min(step - 1);
+            WindowSpec { size: size * UNIT, step: step * UNIT, offset: 0 }
+        });
+        let specs = [spec, second, third];
+        let mut operator = WindowOperator::new(plan_of(specs, spec, allowed * UNIT, true)).unwrap();
         let mut partition = PartitionWatermark::new(delay * UNIT);
         let (mut kept, mut given) = (Vec::new(), Rows::new());
         let mut rows = events.iter().scan(0, |clock, (key, jump, value)| {
@@ -127,17 +162,18 @@ proptest! {
                     timely.push(row);
                 }
             }
-            let (mut out, mut refused) = (Vec::new(), Vec::new());
+            let mut out = Outcome::default();
             if !timely.is_empty() {
-                operator.update(&batch(&timely), &mut out, &mut refused).unwrap();
+                operator.update(&batch(&timely), &mut out).unwrap();
             }
             operator.advance(partition.current(), None, &mut out).unwrap();
-            prop_assert!(refused.is_empty());
-            collect(&out, &mut given);
+            prop_assert!(out.refused.is_empty());
+            collect(&out.emissions, &mut given);
             kept.extend(timely);
         }
-        let mut out = Vec::new();
+        let mut out = Outcome::default();
         operator.advance(AFTER_ALL, Some(partition.newest()), &mut out).unwrap();
+        let out = out.emissions;
         prop_assert!(out.iter().all(|emission| emission.online == OnlineRows::All
             || emission.batch.column(1).as_primitive::<TimestampMicrosecondType>().value(0) >= partition.newest() + spec.step - MILLISECOND));
         collect(&out, &mut given);
@@ -146,12 +182,18 @@ proptest! {
 
         let mut wanted = BTreeSet::new();
         for (key, time, _) in &kept {
-            let pane = spec.pane_of(*time);
-            wanted.extend([(*key, spec.enters(pane)), (*key, spec.leaves(pane))]);
+            for spec in specs {
+                let pane = spec.pane_of(*time);
+                wanted.extend([(*key, spec.enters(pane)), (*key, spec.leaves(pane))]);
+            }
         }
         prop_assert_eq!(given.keys().copied().collect::<BTreeSet<_>>(), wanted, "which rows there are");
         for ((key, end), row) in &given {
-            prop_assert_eq!(row, &naive(&kept, *key, end - spec.size, *end), "key {} at {}", key, end);
+            let of = specs.map(|spec| {
+                let end = spec.end_at_or_before(*end);
+                naive(&kept, *key, end - spec.size, end)
+            });
+            prop_assert_eq!(row, &(of[0].0, of[1].1, of[2].2), "key {} at {}", key, end);
         }
     }
 }
@@ -161,12 +203,12 @@ type Row = (i64, Micros, i64);
 
 fn run(plan: Arc<WindowPlan>, steps: &[(&[Row], Micros)]) -> Vec<Emission> {
     let mut operator = WindowOperator::new(plan).unwrap();
-    let (mut out, mut refused) = (Vec::new(), Vec::new());
+    let mut out = Outcome::default();
     for (rows, watermark) in steps {
-        operator.update(&batch(rows), &mut out, &mut refused).unwrap();
+        operator.update(&batch(rows), &mut out).unwrap();
         operator.advance(*watermark, None, &mut out).unwrap();
     }
-    out
+    out.emissions
 }
 
 #[test]
@@ -195,10 +237,11 @@ fn without_skipping_every_step_of_a_living_key_is_given() {
 fn provisional_rows_tell_of_the_newest_event_at_once() {
     let spec = WindowSpec { size: 20 * UNIT, step: 10 * UNIT, offset: 0 };
     let plan = WindowPlan { update: true, close: false, ..plan(spec, 0, true).as_ref().clone() };
-    let (mut out, mut refused) = (Vec::new(), Vec::new());
+    let mut out = Outcome::default();
     let mut operator = WindowOperator::new(Arc::new(plan)).unwrap();
-    operator.update(&batch(&[(1, 3 * UNIT, 5), (1, 14 * UNIT, 6), (2, 4 * UNIT, 1)]), &mut out, &mut refused).unwrap();
-    operator.update(&batch(&[(1, 12 * UNIT, 7)]), &mut out, &mut refused).unwrap();
+    operator.update(&batch(&[(1, 3 * UNIT, 5), (1, 14 * UNIT, 6), (2, 4 * UNIT, 1)]), &mut out).unwrap();
+    operator.update(&batch(&[(1, 12 * UNIT, 7)]), &mut out).unwrap();
+    let out = out.emissions;
     assert!(out.iter().all(|emission| emission.kind == EmissionKind::Update));
     let mut rows = Rows::new();
     collect(&out, &mut rows);

@@ -1,13 +1,13 @@
 //! The instances of a view's aggregates: built-ins called as they are, user code under guard.
 
-use crate::engine::aggregate::{Aggregate, AggregateFactory};
+use super::{Aggregate, AggregateFactory};
 use crate::engine::guard::{Applied, Folded, GuardError, GuardedAggregate, Refusal};
 use crate::engine::udf::CallError;
 use crate::record::{Columns, DeadReason};
 use crate::time::Micros;
 
 /// One instance.
-pub(super) enum Instance {
+pub(in crate::engine) enum Instance {
     /// A built-in: it does not fail, and its state need not be kept for a second try.
     BuiltIn(Box<dyn Aggregate>),
     /// User code.
@@ -16,7 +16,7 @@ pub(super) enum Instance {
 
 impl Instance {
     /// A fresh instance.
-    pub(super) fn create(factory: &dyn AggregateFactory) -> Result<Self, CallError> {
+    pub(in crate::engine) fn create(factory: &dyn AggregateFactory) -> Result<Self, CallError> {
         let aggregate = factory.create()?;
         Ok(match factory.digest() {
             None => Self::BuiltIn(aggregate),
@@ -24,14 +24,19 @@ impl Instance {
         })
     }
 
-    pub(super) fn initial(&mut self, rows: usize) -> Result<Columns, GuardError> {
+    pub(in crate::engine) fn initial(&mut self, rows: usize) -> Result<Columns, GuardError> {
         match self {
             Self::BuiltIn(aggregate) => aggregate.initial(rows).map_err(GuardError::Call),
             Self::Guarded(aggregate) => aggregate.initial(rows),
         }
     }
 
-    pub(super) fn update(&mut self, state: Columns, groups: &[u32], input: &Columns) -> Result<Folded, GuardError> {
+    pub(in crate::engine) fn update(
+        &mut self,
+        state: Columns,
+        groups: &[u32],
+        input: &Columns,
+    ) -> Result<Folded, GuardError> {
         match self {
             Self::BuiltIn(aggregate) => {
                 let updated = aggregate.update(state, groups, input).map_err(GuardError::Call)?;
@@ -46,7 +51,12 @@ impl Instance {
         }
     }
 
-    pub(super) fn merge(&mut self, state: Columns, groups: &[u32], partial: &Columns) -> Result<Folded, GuardError> {
+    pub(in crate::engine) fn merge(
+        &mut self,
+        state: Columns,
+        groups: &[u32],
+        partial: &Columns,
+    ) -> Result<Folded, GuardError> {
         match self {
             Self::BuiltIn(aggregate) => {
                 let state = aggregate.merge(state, groups, partial).map_err(GuardError::Call)?;
@@ -56,7 +66,7 @@ impl Instance {
         }
     }
 
-    pub(super) fn evaluate(
+    pub(in crate::engine) fn evaluate(
         &mut self,
         state: &Columns,
         since: &[Micros],

@@ -15,13 +15,11 @@ struct Slot {
     key: Box<[u8]>,
     references: u32,
     newest: Micros,
-    /// Where the key was last found, to save the look-up: most rows fall into the pane of the row before.
-    last: (i64, u32),
 }
 
 /// Keys by number and numbers by key.
 #[derive(Debug, Default)]
-pub(super) struct KeyIndex {
+pub(in crate::engine) struct KeyIndex {
     table: HashTable<u32>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -29,19 +27,19 @@ pub(super) struct KeyIndex {
 
 impl KeyIndex {
     /// How many keys are known.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::engine) fn len(&self) -> usize {
         self.table.len()
     }
 
     /// The slot of a key, made if it is new; a new one has no reference yet. `hash` is the key's, always the same.
-    pub(super) fn slot(&mut self, hash: u64, key: &[u8]) -> u32 {
+    pub(in crate::engine) fn slot(&mut self, hash: u64, key: &[u8]) -> u32 {
         let slots = &mut self.slots;
         let same = |slot: &u32| slots.get(*slot as usize).is_some_and(|s| s.hash == hash && *s.key == *key);
         let rehash = |slot: &u32| slots.get(*slot as usize).map_or(0, |s| s.hash);
         match self.table.entry(hash, same, rehash) {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(vacant) => {
-                let fresh = Slot { hash, key: key.into(), references: 0, newest: Micros::MIN, last: (i64::MIN, 0) };
+                let fresh = Slot { hash, key: key.into(), references: 0, newest: Micros::MIN };
                 let number = match self.free.pop() {
                     Some(number) => {
                         if let Some(slot) = slots.get_mut(number as usize) {
@@ -61,39 +59,27 @@ impl KeyIndex {
     }
 
     /// The bytes of a key; empty for a slot that is not in use.
-    pub(super) fn key(&self, slot: u32) -> &[u8] {
+    pub(in crate::engine) fn key(&self, slot: u32) -> &[u8] {
         self.slots.get(slot as usize).map_or(&[], |slot| &slot.key)
     }
 
     /// Notes an event of the key, and returns the time of its newest.
-    pub(super) fn observe(&mut self, slot: u32, time: Micros) -> Micros {
+    pub(in crate::engine) fn observe(&mut self, slot: u32, time: Micros) -> Micros {
         self.slots.get_mut(slot as usize).map_or(time, |slot| {
             slot.newest = slot.newest.max(time);
             slot.newest
         })
     }
 
-    /// The row of `pane` that the key was last found in, if it was that pane.
-    pub(super) fn last_row(&self, slot: u32, pane: i64) -> Option<u32> {
-        self.slots.get(slot as usize).filter(|slot| slot.last.0 == pane).map(|slot| slot.last.1)
-    }
-
-    /// Remembers where the key was found.
-    pub(super) fn found(&mut self, slot: u32, pane: i64, row: u32) {
-        if let Some(slot) = self.slots.get_mut(slot as usize) {
-            slot.last = (pane, row);
-        }
-    }
-
     /// One more pane holds the key.
-    pub(super) fn retain(&mut self, slot: u32) {
+    pub(in crate::engine) fn retain(&mut self, slot: u32) {
         if let Some(slot) = self.slots.get_mut(slot as usize) {
             slot.references += 1;
         }
     }
 
     /// One pane fewer holds the key; with the last of them the slot becomes free.
-    pub(super) fn release(&mut self, number: u32) {
+    pub(in crate::engine) fn release(&mut self, number: u32) {
         let Some(slot) = self.slots.get_mut(number as usize) else { return };
         slot.references = slot.references.saturating_sub(1);
         if slot.references > 0 {
@@ -129,6 +115,5 @@ mod tests {
         let c = keys.slot(1, b"c");
         assert_eq!(c, a, "the free slot is used again");
         assert_eq!((keys.key(b), keys.key(c)), (&b"b"[..], &b"c"[..]));
-        assert_eq!(keys.last_row(c, 0), None);
     }
 }

@@ -1,0 +1,184 @@
+//! Where rows come from: the position of each, and the event behind it.
+//!
+//! Rows of a source come from the events of one batch; rows that went through a join or a view come each from its own.
+//!
+//! Always true: positions order the rows of equal time the same way at every run: by source, partition, offset, and
+//! then by their order in the event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, Int64Array};
+use arrow::buffer::ScalarBuffer;
+
+use crate::record::{DeadLetter, DeadReason, Origin, RawBatch};
+
+/// A place in the input. A row that a view gave has the view's number, which follows those of the sources, the key
+/// group as its partition, and the hash of its key as its offset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Source and partition.
+    pub origin: Origin,
+    /// Offset in the partition.
+    pub offset: i64,
+}
+
+/// Where one row comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Its place.
+    pub position: Position,
+    /// Its event; none for a row that a view gave.
+    pub event: Option<(Arc<RawBatch>, u32)>,
+}
+
+/// Where the rows of a batch come from.
+#[derive(Clone, Debug)]
+pub enum Lineage {
+    /// All from the events of one batch.
+    Events {
+        /// The events.
+        raw: Arc<RawBatch>,
+        /// The position of each row's event.
+        offsets: ScalarBuffer<i64>,
+        /// The event of each row in `raw`.
+        events: Vec<u32>,
+    },
+    /// Each from its own.
+    Mixed(Vec<Trace>),
+}
+
+impl Lineage {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Events { events, .. } => events.len(),
+            Self::Mixed(traces) => traces.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// That of some of the rows, in the order given; a row may come several times.
+    #[must_use]
+    pub fn select(&self, rows: &[u32]) -> Self {
+        fn picked<T: Clone>(values: &[T], rows: &[u32]) -> Vec<T> {
+            rows.iter().filter_map(|row| values.get(*row as usize)).cloned().collect()
+        }
+        match self {
+            Self::Events { raw, offsets, events } => {
+                Self::Events { raw: raw.clone(), offsets: picked(offsets, rows).into(), events: picked(events, rows) }
+            }
+            Self::Mixed(traces) => Self::Mixed(picked(traces, rows)),
+        }
+    }
+
+    /// The place of a row.
+    pub fn position(&self, row: usize) -> Position {
+        match self {
+            Self::Events { raw, offsets, .. } => {
+                Position { origin: raw.origin, offset: offsets.get(row).copied().unwrap_or(-1) }
+            }
+            Self::Mixed(traces) => traces.get(row).map(|trace| trace.position).unwrap_or_default(),
+        }
+    }
+
+    /// Where a row comes from.
+    pub fn trace(&self, row: usize) -> Trace {
+        match self {
+            Self::Events { raw, events, .. } => {
+                Trace { position: self.position(row), event: events.get(row).map(|event| (raw.clone(), *event)) }
+            }
+            Self::Mixed(traces) => traces.get(row).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The source of each row, as int32.
+    pub fn sources(&self) -> ArrayRef {
+        Arc::new(match self {
+            Self::Events { raw, events, .. } => Int32Array::from_value(i32::from(raw.origin.source), events.len()),
+            Self::Mixed(traces) => {
+                Int32Array::from_iter_values(traces.iter().map(|trace| i32::from(trace.position.origin.source)))
+            }
+        })
+    }
+
+    /// The partition of each row, as int64.
+    pub fn partitions(&self) -> ArrayRef {
+        Arc::new(match self {
+            Self::Events { raw, events, .. } => Int64Array::from_value(i64::from(raw.origin.partition), events.len()),
+            Self::Mixed(traces) => {
+                Int64Array::from_iter_values(traces.iter().map(|trace| i64::from(trace.position.origin.partition)))
+            }
+        })
+    }
+
+    /// The offset of each row, as int64.
+    pub fn offsets(&self) -> ArrayRef {
+        Arc::new(match self {
+            Self::Events { offsets, .. } => Int64Array::new(offsets.clone(), None),
+            Self::Mixed(traces) => Int64Array::from_iter_values(traces.iter().map(|trace| trace.position.offset)),
+        })
+    }
+
+    /// Raises, for each partition of a source that rows come from, the offset after the last of them.
+    pub fn raise(&self, next: &mut BTreeMap<Origin, i64>) {
+        let mut raise = |position: Position| {
+            let after = position.offset.saturating_add(1);
+            let known = next.entry(position.origin).or_insert(after);
+            *known = after.max(*known);
+        };
+        match self {
+            Self::Events { offsets, .. } => {
+                if let Some(last) = offsets.len().checked_sub(1) {
+                    raise(self.position(last));
+                }
+            }
+            Self::Mixed(traces) => {
+                traces.iter().filter(|trace| trace.event.is_some()).for_each(|trace| raise(trace.position));
+            }
+        }
+    }
+
+    /// The dead letter of a row.
+    pub fn dead_letter(&self, row: usize, reason: DeadReason, detail: String) -> DeadLetter {
+        self.trace(row).dead_letter(reason, detail)
+    }
+}
+
+impl Trace {
+    /// The dead letter of the row.
+    pub fn dead_letter(&self, reason: DeadReason, detail: String) -> DeadLetter {
+        match &self.event {
+            Some((raw, event)) => dead_letter(raw, *event, reason, detail),
+            None => DeadLetter {
+                reason,
+                detail,
+                origin: self.position.origin,
+                offset: self.position.offset,
+                arrival: 0,
+                payload: bytes::Bytes::new(),
+                view: None,
+                udf: None,
+            },
+        }
+    }
+}
+
+/// The dead letter of one event.
+pub fn dead_letter(raw: &RawBatch, event: u32, reason: DeadReason, detail: String) -> DeadLetter {
+    let index = event as usize;
+    DeadLetter {
+        reason,
+        detail,
+        origin: raw.origin,
+        offset: raw.offsets.get(index).copied().unwrap_or(-1),
+        arrival: raw.arrivals.get(index).copied().unwrap_or(0),
+        payload: raw.payload(index),
+        view: None,
+        udf: None,
+    }
+}

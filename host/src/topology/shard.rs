@@ -1,0 +1,262 @@
+//! One shard of one stage: its operator, how far its inputs have come, and the ways on.
+//!
+//! Always true: the stages behind hear of a watermark after the rows below it. What is said to them: of a join how far
+//! both of its sides have come; of windows and sessions a millisecond less than their watermark, since a row is stamped
+//! with its window's last one; of all else the watermark itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::TopologyError;
+use super::board::Board;
+use super::derived::derived_rows;
+use super::message::Output;
+use super::ways::{self, Given};
+use crate::config::plan::{Operator as OperatorPlan, Plan, StagePlan};
+use crate::engine::front::Front;
+use crate::engine::guard::GuardError;
+use crate::engine::join::{JoinOperator, Wait};
+use crate::engine::latest::LatestPlan;
+use crate::engine::rows::KeyedBatch;
+use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, CombinedWatermark, Progress, combine};
+use crate::engine::window::Outcome;
+use crate::engine::window::operator::WindowOperator;
+use crate::engine::window::over::OverOperator;
+use crate::engine::window::session::SessionOperator;
+use crate::record::{DeadLetter, Origin};
+use crate::time::{MILLISECOND, Micros, rfc3339};
+
+enum Operator {
+    Join(Box<JoinOperator>, Wait),
+    Windowed(Box<WindowOperator>),
+    Over(Box<OverOperator>),
+    Session(Box<SessionOperator>),
+    Latest(Arc<LatestPlan>),
+}
+
+/// One shard of one stage.
+pub(super) struct Shard {
+    name: String,
+    view: u16,
+    worker: usize,
+    workers: usize,
+    /// The number that rows of this view have as a source.
+    source: u16,
+    keys: usize,
+    lane: usize,
+    operator: Operator,
+    /// How many inputs there are on the main side: all but the last of a join.
+    main: usize,
+    combined: CombinedWatermark,
+    /// The other side of a join.
+    other: CombinedWatermark,
+    newest: Micros,
+    /// For each partition the offset after the last event that has come in here.
+    positions: BTreeMap<Origin, i64>,
+    fronts: Vec<Front>,
+    said: Progress,
+}
+
+impl Shard {
+    pub(super) fn new(plan: &Plan, stage: &StagePlan, worker: usize, workers: usize) -> Result<Self, TopologyError> {
+        let operator = match &stage.operator {
+            OperatorPlan::Join(join) => Operator::Join(Box::new(JoinOperator::new(join.clone())), join.wait),
+            OperatorPlan::Windowed(plan) => Operator::Windowed(Box::new(WindowOperator::new(plan.clone())?)),
+            OperatorPlan::Over(plan) => Operator::Over(Box::new(OverOperator::new(plan.clone())?)),
+            OperatorPlan::Session(plan) => Operator::Session(Box::new(SessionOperator::new(plan.clone())?)),
+            OperatorPlan::Latest(plan) => Operator::Latest(plan.clone()),
+        };
+        let main = stage.inputs - usize::from(matches!(operator, Operator::Join(..)));
+        let view = plan.views.get(usize::from(stage.view));
+        let source = plan.sources.len() + usize::from(stage.view);
+        Ok(Self {
+            name: view.map(|view| view.name.clone()).unwrap_or_default(),
+            view: stage.view,
+            worker,
+            workers,
+            source: u16::try_from(source).unwrap_or(u16::MAX),
+            keys: view.map_or(0, |view| view.keys),
+            lane: stage.depth,
+            operator,
+            main,
+            combined: CombinedWatermark::new(main * workers),
+            other: CombinedWatermark::new(workers),
+            newest: BEFORE_ALL,
+            positions: BTreeMap::new(),
+            fronts: stage.fronts.iter().map(|front| Front::new(front.clone(), workers)).collect::<Result<_, _>>()?,
+            said: Progress::Active(BEFORE_ALL),
+        })
+    }
+
+    /// The lane that what it gives goes out on.
+    pub(super) fn lane(&self) -> usize {
+        self.lane
+    }
+
+    /// Takes rows for one of the inputs.
+    #[expect(clippy::too_many_arguments, reason = "what a shard works with")]
+    pub(super) fn fold(
+        &mut self,
+        input: u16,
+        batch: &KeyedBatch,
+        positions: Option<&[(Origin, i64)]>,
+        board: &Board,
+        names: &[String],
+        given: &mut Given,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), GuardError> {
+        match positions {
+            None => batch.lineage.raise(&mut self.positions),
+            Some(positions) => {
+                for (origin, next) in positions {
+                    let known = self.positions.entry(*origin).or_insert(*next);
+                    *known = (*next).max(*known);
+                }
+            }
+        }
+        let mut out = Outcome::default();
+        let mut rows = Vec::new();
+        match &mut self.operator {
+            Operator::Join(join, _) if usize::from(input) >= self.main => join.take_right(batch),
+            Operator::Join(join, _) => join.take_left(batch, &mut rows)?,
+            Operator::Windowed(operator) => operator.update(batch, &mut out)?,
+            Operator::Over(operator) => operator.update(batch, &mut out)?,
+            Operator::Session(operator) => operator.update(batch, &mut out)?,
+            Operator::Latest(plan) => out.emissions.push(plan.emit(batch)?),
+        }
+        self.pass_on(&rows, board, names, given);
+        self.give(out, board, names, given, outputs)
+    }
+
+    /// Takes how far one sender has come with one of the inputs.
+    #[expect(clippy::too_many_arguments, reason = "what a shard works with")]
+    pub(super) fn progress(
+        &mut self,
+        input: u16,
+        sender: usize,
+        progress: Progress,
+        newest: Micros,
+        board: &Board,
+        names: &[String],
+        given: &mut Given,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), GuardError> {
+        let input = usize::from(input);
+        let moved = if input >= self.main {
+            self.other.update(sender, progress)
+        } else {
+            self.newest = self.newest.max(newest);
+            self.combined.update(input * self.workers + sender, progress)
+        };
+        let mut out = Outcome::default();
+        let mut rows = Vec::new();
+        let watermark = self.combined.current();
+        let last = (watermark == AFTER_ALL).then_some(self.newest);
+        match &mut self.operator {
+            Operator::Join(join, _) => {
+                let (left, right) = (self.combined.progress(), self.other.progress());
+                join.advance(left, watermark, right, &mut rows)?;
+            }
+            _ if moved.is_none() => {}
+            Operator::Windowed(operator) => operator.advance(watermark, last, &mut out)?,
+            Operator::Over(operator) => operator.advance(watermark, &mut out)?,
+            Operator::Session(operator) => operator.advance(watermark, &mut out)?,
+            Operator::Latest(_) => {}
+        }
+        self.pass_on(&rows, board, names, given);
+        self.give(out, board, names, given, outputs)?;
+        if moved.is_some() && !matches!(self.operator, Operator::Join(..)) {
+            board.view_watermark_is(usize::from(self.view), self.worker, watermark);
+        }
+        self.say(given);
+        Ok(())
+    }
+
+    /// Tells the stages behind how far this one has come.
+    fn say(&mut self, given: &mut Given) {
+        if self.fronts.is_empty() {
+            return;
+        }
+        let own = match self.combined.progress() {
+            Progress::Active(_) => Progress::Active(self.combined.current()),
+            other => other,
+        };
+        let progress = match (&self.operator, own) {
+            (Operator::Join(_, Wait::Watermark), own) => combine([own, self.other.progress()]),
+            (Operator::Windowed(_) | Operator::Session(_), Progress::Active(time)) if time > BEFORE_ALL => {
+                Progress::Active(time.saturating_sub(MILLISECOND))
+            }
+            (_, own) => own,
+        };
+        if progress == self.said {
+            return;
+        }
+        self.said = progress;
+        for front in &self.fronts {
+            ways::tell(front.plan(), self.workers, progress, self.newest, given);
+        }
+    }
+
+    /// Sends a join's rows on.
+    fn pass_on(&mut self, rows: &[crate::engine::rows::Rows], board: &Board, names: &[String], given: &mut Given) {
+        if rows.is_empty() {
+            return;
+        }
+        let positions = self.positions();
+        for rows in rows {
+            for front in &mut self.fronts {
+                ways::send(front, rows, Some(&positions), board, names, given);
+            }
+        }
+    }
+
+    fn positions(&self) -> Arc<[(Origin, i64)]> {
+        self.positions.iter().map(|(origin, offset)| (*origin, *offset)).collect()
+    }
+
+    /// Gives out what came of rows or of a watermark.
+    fn give(
+        &mut self,
+        out: Outcome,
+        board: &Board,
+        names: &[String],
+        given: &mut Given,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), GuardError> {
+        self.report(&out);
+        let letter = |refused: crate::engine::window::Refused| DeadLetter {
+            view: Some(self.view),
+            udf: refused.udf,
+            ..refused.trace.dead_letter(refused.reason, refused.detail)
+        };
+        given.dead.extend(out.refused.into_iter().map(letter));
+        if out.emissions.is_empty() {
+            return Ok(());
+        }
+        let positions = self.positions();
+        for emission in out.emissions {
+            for front in &mut self.fronts {
+                if let Some(rows) = derived_rows(&emission, front.plan(), self.source, self.keys)? {
+                    ways::send(front, &rows, Some(&positions), board, names, given);
+                }
+            }
+            outputs.push(Output::Rows { view: self.view, emission: Box::new(emission), positions: positions.to_vec() });
+        }
+        Ok(())
+    }
+
+    /// Says which rows and values user code, or an expression, would not give.
+    fn report(&self, out: &Outcome) {
+        for spoiled in &out.spoiled {
+            metrics::counter!("millrace_spoiled_rows_total", "view" => self.name.clone()).increment(1);
+            let key = String::from_utf8_lossy(&spoiled.key).into_owned();
+            let until = rfc3339(spoiled.until);
+            tracing::error!(view = self.name, key, until, "no row for this key and window: {}", spoiled.detail);
+        }
+        for (feature, rows, detail) in &out.failed {
+            metrics::counter!("millrace_failed_features_total", "view" => self.name.clone(), "feature" => feature.clone())
+                .increment(*rows as u64);
+            tracing::warn!(view = self.name, feature, rows, "the feature is null: {detail}");
+        }
+    }
+}
