@@ -78,12 +78,12 @@ impl KeyIndex {
         }
     }
 
-    /// One pane fewer holds the key; with the last of them the slot becomes free.
-    pub(in crate::engine) fn release(&mut self, number: u32) {
-        let Some(slot) = self.slots.get_mut(number as usize) else { return };
+    /// One pane fewer holds the key; with the last of them the slot becomes free, and this is true.
+    pub(in crate::engine) fn release(&mut self, number: u32) -> bool {
+        let Some(slot) = self.slots.get_mut(number as usize) else { return false };
         slot.references = slot.references.saturating_sub(1);
         if slot.references > 0 {
-            return;
+            return false;
         }
         let hash = slot.hash;
         slot.key = Box::default();
@@ -91,6 +91,7 @@ impl KeyIndex {
             found.remove();
             self.free.push(number);
         }
+        true
     }
 }
 

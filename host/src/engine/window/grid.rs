@@ -199,27 +199,29 @@ impl Grid {
         Some(view.end_at_or_after(self.any_spec()?.pane_end(*pane)).max(next))
     }
 
-    /// Adds for which windows that have fired the keys of these rows must be given again: those that hold the pane, and
-    /// the one that it has left, where the key may be empty since.
+    /// Adds at which ends that have fired, `step` apart, the keys of these rows must be given again: where a window holds
+    /// the pane, where it has left it, and in between two ends of a window, where its value still is the one before.
     pub(super) fn corrections(
         &self,
         number: i64,
         fired: Micros,
+        step: Micros,
         slots: impl Iterator<Item = u32> + Clone,
         corrections: &mut BTreeMap<Micros, Vec<u32>>,
     ) {
         for spec in &self.plan.specs {
             let mut end = spec.enters(number);
-            while end <= fired && end <= spec.leaves(number) {
+            let last = spec.leaves(number).saturating_add(spec.step - step);
+            while end <= fired && end <= last {
                 corrections.entry(end).or_default().extend(slots.clone());
-                end = end.saturating_add(spec.step);
+                end = end.saturating_add(step);
             }
         }
     }
 
     /// Lets go of panes that no window to come, and no row that is not late (which is at most `reach` behind the
-    /// watermark), can need.
-    pub(super) fn expire(&mut self, watermark: Micros, reach: Micros, keys: &mut KeyIndex) {
+    /// watermark), can need; `freed` hears of keys that go with them.
+    pub(super) fn expire(&mut self, watermark: Micros, reach: Micros, keys: &mut KeyIndex, mut freed: impl FnMut(u32)) {
         let kept = |specs: &[WindowSpec], pane: i64| {
             specs.iter().map(|spec| spec.leaves(pane)).max().map_or(0, |leaves| leaves.saturating_add(reach))
         };
@@ -228,7 +230,9 @@ impl Grid {
                 break;
             }
             for slot in entry.remove().slots() {
-                keys.release(*slot);
+                if keys.release(*slot) {
+                    freed(*slot);
+                }
             }
         }
     }

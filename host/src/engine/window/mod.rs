@@ -7,6 +7,7 @@
 //! A pane is as long as the greatest common divisor of size and step, so that windows are whole panes. The idea is
 //! Li et al., "No Pane, No Gain" (2005).
 
+mod emitted;
 mod evaluate;
 mod frame;
 mod grid;

@@ -11,9 +11,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter, filter_record_batch};
 
+use super::emitted::Emitted;
 use super::evaluate::evaluate;
 use super::grid::{Grid, pick};
 use super::plan::WindowPlan;
@@ -35,6 +36,7 @@ pub struct WindowOperator {
     plan: Arc<WindowPlan>,
     grids: Vec<Grid>,
     keys: KeyIndex,
+    emitted: Emitted,
     /// Every window that ends at or before this has fired.
     fired: Micros,
     watermark: Micros,
@@ -47,7 +49,9 @@ impl WindowOperator {
     /// An aggregate's instance could not be made.
     pub fn new(plan: Arc<WindowPlan>) -> Result<Self, CallError> {
         let grids = plan.grids.iter().cloned().map(Grid::new).collect::<Result<_, _>>()?;
-        Ok(Self { plan, grids, keys: KeyIndex::default(), fired: BEFORE_ALL, watermark: BEFORE_ALL })
+        let features = plan.features.schema.fields().iter().skip(plan.features.key_types.len() + 1);
+        let emitted = Emitted::new(features.map(|field| field.data_type().clone()).collect());
+        Ok(Self { plan, grids, keys: KeyIndex::default(), emitted, fired: BEFORE_ALL, watermark: BEFORE_ALL })
     }
 
     /// How many keys have state.
@@ -82,9 +86,10 @@ impl WindowOperator {
                     udf: udf(aggregate).map(ToOwned::to_owned),
                 }));
                 if self.plan.close {
+                    let (fired, step) = (self.fired, self.plan.spec.step);
                     match &rows {
-                        None => grid.corrections(number, self.fired, slots.iter().copied(), &mut corrections),
-                        Some(rows) => grid.corrections(number, self.fired, pick(&slots, rows), &mut corrections),
+                        None => grid.corrections(number, fired, step, slots.iter().copied(), &mut corrections),
+                        Some(rows) => grid.corrections(number, fired, step, pick(&slots, rows), &mut corrections),
                     }
                 }
             }
@@ -95,9 +100,7 @@ impl WindowOperator {
             // Where nothing enters or leaves there is no row, whether the rows come before the window fires or after.
             let changes = |slot: &u32| self.grids.iter().any(|grid| grid.changes(*slot, end));
             changed.retain(|slot| !self.plan.skip_unchanged || changes(slot));
-            let first = out.emissions.len();
-            self.emit_close(end, &changed, true, out)?;
-            out.emissions.iter_mut().skip(first).for_each(|emission| emission.again = true);
+            self.emit_close(end, &changed, true, true, out)?;
         }
         if self.plan.update {
             self.emit_updates(&slots, &batch.times, out)?;
@@ -120,7 +123,7 @@ impl WindowOperator {
         while let Some(end) = self.next_end().filter(|end| *end <= watermark) {
             let changed = self.changed(end);
             self.fired = end;
-            self.emit_close(end, &changed, end <= online_until, out)?;
+            self.emit_close(end, &changed, end <= online_until, false, out)?;
         }
         self.watermark = self.watermark.max(watermark);
         if watermark < AFTER_ALL && watermark > BEFORE_ALL {
@@ -129,7 +132,7 @@ impl WindowOperator {
         // A row that is not late is less than the view's window and the allowed lateness behind the watermark.
         let reach = self.plan.spec.size.saturating_add(self.plan.allowed_lateness);
         for grid in &mut self.grids {
-            grid.expire(self.watermark, reach, &mut self.keys);
+            grid.expire(self.watermark, reach, &mut self.keys, |slot| self.emitted.forget(slot));
         }
         Ok(())
     }
@@ -159,16 +162,33 @@ impl WindowOperator {
         changed
     }
 
-    /// Emits the rows of one closed window for `slots`.
-    fn emit_close(&mut self, end: Micros, slots: &[u32], online: bool, out: &mut Outcome) -> Result<(), GuardError> {
+    /// Emits the rows of one closed window for `slots`; `again` says that it had fired before.
+    fn emit_close(
+        &mut self,
+        end: Micros,
+        slots: &[u32],
+        online: bool,
+        again: bool,
+        out: &mut Outcome,
+    ) -> Result<(), GuardError> {
         if !self.plan.close {
             return Ok(());
         }
         for slots in slots.chunks(EMISSION_ROWS) {
             let stamps = vec![end - MILLISECOND; slots.len()];
-            let online = if online { OnlineRows::All } else { OnlineRows::None };
             // A window of a feature's own that steps further keeps the value of its last end.
-            self.emit(slots, |spec| spec.end_at_or_before(end), stamps, (EmissionKind::Close, online), out)?;
+            let rows = self.rows(slots, |spec| spec.end_at_or_before(end), stamps, out)?;
+            let features = rows.batch.columns().get(self.plan.features.key_types.len() + 1..).unwrap_or_default();
+            let mut kept = rows.kept;
+            if self.plan.skip_unchanged {
+                let unchanged = if again { Vec::new() } else { self.emitted.unchanged(slots, features)? };
+                self.emitted.note(slots, end, features, &kept, rows.absent.as_deref())?;
+                kept.iter_mut().zip(unchanged).for_each(|(kept, unchanged)| *kept &= !unchanged);
+            }
+            let deleted = rows.absent.filter(|_| !self.plan.emit_empty).map(BooleanArray::from);
+            let online = if online { OnlineRows::All } else { OnlineRows::None };
+            let emission = Emission { kind: EmissionKind::Close, batch: rows.batch, online, deleted, again };
+            out.emissions.extend(keep(emission, kept)?);
         }
         Ok(())
     }
@@ -190,52 +210,63 @@ impl WindowOperator {
         for (slots, times) in by_panes.into_values() {
             let Some(time) = times.first().copied() else { continue };
             let until = |spec: &WindowSpec| spec.pane_end(spec.pane_of(time));
-            self.emit(&slots, until, times, (EmissionKind::Update, OnlineRows::All), out)?;
+            let rows = self.rows(&slots, until, times, out)?;
+            let emission = Emission {
+                kind: EmissionKind::Update,
+                batch: rows.batch,
+                online: OnlineRows::All,
+                deleted: None,
+                again: false,
+            };
+            out.emissions.extend(keep(emission, rows.kept)?);
         }
         Ok(())
     }
 
-    /// Emits the rows of `slots`, each value over the window of its own that `until` ends; nothing where user code would
-    /// give none of them. Keys that it would not give are left out, and said.
-    fn emit(
+    /// The rows of `slots`, each value over the window of its own that `until` ends.
+    fn rows(
         &mut self,
         slots: &[u32],
         until: impl Fn(&WindowSpec) -> Micros,
         stamps: Vec<Micros>,
-        (kind, online): (EmissionKind, OnlineRows),
         out: &mut Outcome,
-    ) -> Result<(), GuardError> {
+    ) -> Result<Evaluated, GuardError> {
         let end = until(&self.plan.spec);
         let values = evaluate(&self.plan, &mut self.grids, slots, until)?;
         let keys = slots.iter().map(|slot| self.keys.key(*slot));
         let rows = self.plan.features.rows(keys, stamps, Vec::new(), &values.outputs)?;
         out.failed.extend(rows.failed);
-        let mut batch = rows.batch;
-        let mut deleted = values.absent.filter(|_| !self.plan.emit_empty).map(BooleanArray::from);
-        if !values.spoiled.is_empty() {
-            let mut kept = vec![true; slots.len()];
-            for (position, _) in &values.spoiled {
-                if let Some(kept) = kept.get_mut(*position as usize) {
-                    *kept = false;
-                }
+        let mut kept = vec![true; slots.len()];
+        for (position, detail) in values.spoiled {
+            let at = position as usize;
+            if let (Some(kept), Some(slot)) = (kept.get_mut(at), slots.get(at)) {
+                *kept = false;
+                out.spoiled.push(SpoiledRow { key: self.keys.key(*slot).to_vec(), until: end, detail });
             }
-            let kept = BooleanArray::from(kept);
-            batch = filter_record_batch(&batch, &kept)?;
-            deleted = match deleted {
-                Some(deleted) => Some(filter(&deleted, &kept)?.as_boolean().clone()),
-                None => None,
-            };
-            let key =
-                |position: u32| slots.get(position as usize).map_or(&[][..], |slot| self.keys.key(*slot)).to_vec();
-            out.spoiled.extend(values.spoiled.into_iter().map(|(position, detail)| SpoiledRow {
-                key: key(position),
-                until: end,
-                detail,
-            }));
         }
-        if batch.num_rows() > 0 {
-            out.emissions.push(Emission { kind, batch, online, deleted, again: false });
-        }
-        Ok(())
+        Ok(Evaluated { batch: rows.batch, kept, absent: values.absent })
     }
+}
+
+/// Rows of some keys.
+struct Evaluated {
+    batch: RecordBatch,
+    /// Which rows user code gave.
+    kept: Vec<bool>,
+    /// Which keys have nothing in any window; none where all have something.
+    absent: Option<Vec<bool>>,
+}
+
+/// Some of an emission's rows; none where there are none.
+fn keep(emission: Emission, kept: Vec<bool>) -> Result<Option<Emission>, GuardError> {
+    if kept.iter().all(|kept| *kept) {
+        return Ok((emission.batch.num_rows() > 0).then_some(emission));
+    }
+    let kept = BooleanArray::from(kept);
+    let batch = filter_record_batch(&emission.batch, &kept)?;
+    let deleted = match &emission.deleted {
+        Some(deleted) => Some(filter(deleted, &kept)?.as_boolean().clone()),
+        None => None,
+    };
+    Ok((batch.num_rows() > 0).then_some(Emission { batch, deleted, ..emission }))
 }

@@ -1,0 +1,100 @@
+//! What was last given of each key, to tell rows that say nothing new.
+//!
+//! Always true: a key that has no row, or whose last one was that of an empty window, has nothing to compare with, so its
+//! next row is given.
+
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::compute::kernels::cmp::not_distinct;
+use arrow::datatypes::DataType;
+
+use super::state::StateTable;
+use crate::engine::udf::CallError;
+use crate::engine::watermark::BEFORE_ALL;
+use crate::record::Columns;
+use crate::time::Micros;
+
+/// The features that were last given of each key, by slot.
+pub(super) struct Emitted {
+    kinds: Vec<DataType>,
+    table: StateTable,
+    /// The end of the window that they are of; [`BEFORE_ALL`] for a slot that has none.
+    ends: Vec<Micros>,
+}
+
+impl Emitted {
+    /// Nothing given; `kinds` are the types of the features.
+    pub(super) fn new(kinds: Vec<DataType>) -> Self {
+        Self { table: StateTable::new(&kinds), kinds, ends: Vec::new() }
+    }
+
+    /// Which of these rows are what was last given of their keys.
+    pub(super) fn unchanged(&self, slots: &[u32], features: &[ArrayRef]) -> Result<Vec<bool>, CallError> {
+        let has = |slot: &u32| self.ends.get(*slot as usize).is_some_and(|end| *end != BEFORE_ALL);
+        let mut unchanged: Vec<bool> = slots.iter().map(has).collect();
+        let known: Vec<(u32, u32)> =
+            (0_u32..).zip(slots).filter(|(_, slot)| has(slot)).map(|(row, slot)| (row, *slot)).collect();
+        if known.is_empty() {
+            return Ok(unchanged);
+        }
+        let (rows, slots): (Vec<u32>, Vec<u32>) = known.into_iter().unzip();
+        let last = self.table.gather(&slots);
+        let indices = arrow::array::UInt32Array::from(rows.clone());
+        for (last, now) in last.columns.iter().zip(features) {
+            let now = if rows.len() == now.len() { now.clone() } else { arrow::compute::take(now, &indices, None)? };
+            let same = same(last, &now)?;
+            for (row, same) in rows.iter().zip(&same) {
+                if let Some(unchanged) = unchanged.get_mut(*row as usize) {
+                    *unchanged &= same == Some(true);
+                }
+            }
+        }
+        Ok(unchanged)
+    }
+
+    /// Notes what is given for the window that ends at `end`, unless something later was: the rows that are `given`. One
+    /// that is `absent` is that of an empty window.
+    pub(super) fn note(
+        &mut self,
+        slots: &[u32],
+        end: Micros,
+        features: &[ArrayRef],
+        given: &[bool],
+        absent: Option<&[bool]>,
+    ) -> Result<(), CallError> {
+        let most = slots.iter().max().map_or(0, |slot| *slot as usize + 1);
+        if self.ends.len() < most {
+            let nulls = |kind: &DataType| arrow::array::new_null_array(kind, most - self.ends.len());
+            let columns = self.kinds.iter().map(nulls).collect();
+            self.table.append(&Columns { rows: most - self.ends.len(), columns })?;
+            self.ends.resize(most, BEFORE_ALL);
+        }
+        let mut rows = Vec::with_capacity(slots.len());
+        let mut own = Vec::with_capacity(slots.len());
+        for ((row, slot), _) in (0_u32..).zip(slots).zip(given).filter(|(_, given)| **given) {
+            let Some(known) = self.ends.get_mut(*slot as usize).filter(|known| **known <= end) else { continue };
+            let gone = absent.is_some_and(|absent| absent.get(row as usize) == Some(&true));
+            *known = if gone { BEFORE_ALL } else { end };
+            rows.push(row);
+            own.push(*slot);
+        }
+        let indices = arrow::array::UInt32Array::from(rows);
+        let columns = features.iter().map(|column| arrow::compute::take(column, &indices, None));
+        let state = Columns { rows: own.len(), columns: columns.collect::<Result<_, _>>()? };
+        self.table.scatter(&own, &state)
+    }
+
+    /// A slot is free: the next key there has nothing given.
+    pub(super) fn forget(&mut self, slot: u32) {
+        if let Some(end) = self.ends.get_mut(slot as usize) {
+            *end = BEFORE_ALL;
+        }
+    }
+}
+
+/// Whether values are the same, row by row; nulls are, and so are NaNs.
+fn same(left: &ArrayRef, right: &ArrayRef) -> Result<BooleanArray, CallError> {
+    if left.data_type().is_nested() {
+        return Ok((0..left.len()).map(|row| Some(left.slice(row, 1) == right.slice(row, 1))).collect());
+    }
+    Ok(not_distinct(left, right)?)
+}
