@@ -182,7 +182,7 @@ fn extreme(
         ColumnType::Boolean | ColumnType::Utf8 | ColumnType::Binary => {
             bound(signature, true, GatheredExtreme { end, kind: arrow })
         }
-        ColumnType::List(_) => return None,
+        ColumnType::List(_) | ColumnType::Map(_) => return None,
     })
 }
 
