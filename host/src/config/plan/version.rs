@@ -75,7 +75,8 @@ fn describe_view(project: &Project, view: &View, lines: &mut Vec<String>) {
                     AggregateName::Udf(name) => options(project, name, &used.options),
                     AggregateName::BuiltIn(_) => serde_json::Value::Object(used.options.value.clone()).to_string(),
                 };
-                format!("{:?} of {of} where {filter:?} output {output:?} {options}", used.aggregate.value)
+                let rows = used.rows.map(|rows| format!("rows {rows} ")).unwrap_or_default();
+                format!("{:?} of {of} where {filter:?} {rows}output {output:?} {options}", used.aggregate.value)
             }
         };
         lines.push(format!("feature {:?} {kind} as {cast:?} hidden {}", feature.name.value, feature.hidden));

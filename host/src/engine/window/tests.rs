@@ -27,7 +27,7 @@ fn plan(spec: WindowSpec, allowed_lateness: Micros, emit_empty: bool) -> Arc<Win
     let uses = [("count", false), ("sum", true), ("avg", true)].map(|(name, filtered)| {
         let input = if name == "count" { vec![] } else { vec![value.clone()] };
         AggregateUse {
-            factory: builtin(name, &input).unwrap(),
+            factory: builtin(name, &input, &serde_json::Map::new()).unwrap(),
             inputs: input.iter().map(|_| InputRef::Column(0)).collect(),
             filter: filtered.then_some(1),
         }
