@@ -91,7 +91,7 @@ pub enum BindError {
         names: Vec<String>,
     },
     /// An input column has a type that cannot cross.
-    #[error("column `{column}` is {}, which cannot be given to a UDF; give it scalars or lists", described(kind))]
+    #[error("column `{column}` is {}, which cannot be given to a UDF", described(kind))]
     ColumnType {
         /// The column.
         column: String,
