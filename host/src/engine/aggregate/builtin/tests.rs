@@ -60,8 +60,8 @@ static ALL: LazyLock<Vec<Bound>> = LazyLock::new(|| {
     plain().into_iter().chain(bound).collect()
 });
 
-fn all() -> impl Iterator<Item = (&'static str, &'static ColumnType, &'static Arc<dyn AggregateFactory>)> {
-    ALL.iter().map(|(name, kind, factory)| (*name, kind, factory))
+fn all() -> impl Iterator<Item = Bound> {
+    ALL.iter().cloned()
 }
 
 fn field(kind: &ColumnType) -> FieldRef {
@@ -279,10 +279,8 @@ fn texts(kind: &ColumnType, rows: &[Row], group: usize) -> Vec<String> {
         .map(|seed| match kind {
             ColumnType::Int64 => (i64::from(seed) << 32).to_string(),
             ColumnType::Utf8 => seed.to_string(),
-            _ => match float(seed) {
-                // −0 is 0.
-                value => format!("{:?}", value + 0.0),
-            },
+            // −0 is 0.
+            _ => format!("{:?}", float(seed) + 0.0),
         })
         .collect()
 }
