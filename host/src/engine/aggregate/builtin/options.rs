@@ -45,8 +45,8 @@ pub fn options(name: &str) -> &'static [OptionSpec] {
     const Q: OptionSpec = OptionSpec { name: "q", kind: OptionKind::Share };
     match name {
         "collect" | "value_counts" => &const { [limit(100_000)] },
-        "count_distinct" => &const { [limit(1_000_000)] },
-        "top_k" => &const { [K, limit(1_000_000)] },
+        "count_distinct" => &const { [limit(100_000)] },
+        "top_k" => &const { [K, limit(100_000)] },
         "approx_quantile" => &const { [Q] },
         _ => &[],
     }

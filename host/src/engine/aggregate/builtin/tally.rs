@@ -30,7 +30,7 @@ use crate::time::Micros;
 /// Above this many bytes a value that is only told apart is known by its hash.
 const PLAIN: usize = 32;
 
-/// How many bytes the values of a row may take together.
+/// How many bytes the values of a row may take together, where they are given.
 const MAX_BYTES: usize = 1 << 20;
 
 const WHOLE: u8 = 0;
@@ -108,13 +108,13 @@ struct Writer<'a> {
     start: usize,
     entries: usize,
     bytes: usize,
-    limit: usize,
+    tally: Tally,
 }
 
 impl<'a> Writer<'a> {
-    fn new(rows: &'a mut Rows, limit: usize) -> Self {
+    fn new(rows: &'a mut Rows, tally: Tally) -> Self {
         let start = rows.len();
-        Self { rows, start, entries: 0, bytes: 0, limit }
+        Self { rows, start, entries: 0, bytes: 0, tally }
     }
 
     fn put(&mut self, value: &[u8], count: u64) {
@@ -136,7 +136,9 @@ impl<'a> Writer<'a> {
     }
 
     fn is_beyond(&self) -> bool {
-        self.entries > self.limit || self.bytes > MAX_BYTES
+        // Values that are only told apart have bounded lengths.
+        let bounded = matches!(self.tally.give, Give::Distinct);
+        self.entries > self.tally.limit || (!bounded && self.bytes > MAX_BYTES)
     }
 
     fn end(self) -> Result<(), CallError> {
@@ -226,7 +228,7 @@ impl Tally {
         let (Row::Whole(mut into), Row::Whole(mut from)) = (Row::read(into)?, Row::read(from)?) else {
             return put_beyond(rows, start);
         };
-        let mut writer = Writer::new(rows, self.limit);
+        let mut writer = Writer::new(rows, self);
         walk(
             || into.next(),
             || from.next(),
@@ -290,7 +292,7 @@ impl Aggregate for Tally {
                     put_beyond(&mut out, start)?;
                 }
                 Row::Whole(mut entries) => {
-                    let mut writer = Writer::new(&mut out, self.limit);
+                    let mut writer = Writer::new(&mut out, *self);
                     let next = || {
                         let Some(first) = values.next_if(group) else { return Ok(None) };
                         let value = batch.value(first);
@@ -334,7 +336,7 @@ impl Aggregate for Tally {
                 lost = true;
                 return out.end();
             };
-            let mut writer = Writer::new(out, self.limit);
+            let mut writer = Writer::new(out, *self);
             walk(
                 || into.next(),
                 || from.next(),

@@ -487,6 +487,14 @@ fn long_values_are_told_apart_and_bounded() {
     let (distinct, state) = run("count_distinct");
     assert_eq!(distinct.as_primitive::<Int64Type>().values(), &[30]);
     assert!(state.columns[0].as_binary::<i32>().value(0).len() < 30 * 40);
+    let many: ArrayRef = Arc::new((0..90_000).map(|n| Some(format!("{n:032}"))).collect::<StringArray>());
+    let factory = with("count_distinct", &ColumnType::Utf8, r#"{"limit":100000}"#).unwrap();
+    let mut aggregate = factory.create().unwrap();
+    let state = aggregate.initial(1).unwrap();
+    let input = Columns { rows: many.len(), columns: vec![many] };
+    let state = aggregate.update(state, &vec![0; input.rows], &input).unwrap().state;
+    let count = aggregate.evaluate(&state, &[0], &[1]).unwrap().columns[0].as_primitive::<Int64Type>().value(0);
+    assert_eq!(count, 90_000);
     let (counts, state) = run("value_counts");
     assert!(counts.is_null(0), "30 values of 40 kB are more than a state row holds");
     assert_eq!(state.columns[0].as_binary::<i32>().value(0), [1, 1]);
