@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use bytes::Bytes;
 
 use crate::time::Micros;
@@ -39,6 +39,9 @@ pub enum ColumnType {
     Binary,
     /// A list of one type; its items may be null.
     List(Box<ColumnType>),
+    /// A map from text to values of one scalar type, which may be null. What Millrace itself makes has its entries in the
+    /// order of their keys, each key once.
+    Map(Box<ColumnType>),
 }
 
 impl ColumnType {
@@ -59,12 +62,26 @@ impl ColumnType {
         Self::NAMED.iter().map(|(name, _)| *name)
     }
 
-    /// Reads `int64`, `list<utf8>` and so on.
+    /// Reads `int64`, `list<utf8>`, `map<utf8,float64>` and so on.
     pub fn parse(text: &str) -> Option<Self> {
-        if let Some(item) = text.strip_prefix("list<").and_then(|rest| rest.strip_suffix('>')) {
-            return Self::parse(item).map(|item| Self::List(Box::new(item)));
+        let within = |start: &str| text.strip_prefix(start)?.strip_suffix('>');
+        if let Some(item) = within("list<") {
+            return Self::parse(item.trim()).map(|item| Self::List(Box::new(item)));
         }
+        if let Some((key, value)) = within("map<").and_then(|inner| inner.split_once(',')) {
+            let value = Self::named(value.trim()).filter(|_| key.trim() == "utf8");
+            return value.map(|value| Self::Map(Box::new(value)));
+        }
+        Self::named(text)
+    }
+
+    fn named(text: &str) -> Option<Self> {
         Self::NAMED.iter().find(|(name, _)| *name == text).map(|(_, kind)| kind.clone())
+    }
+
+    /// Whether it is neither a list nor a map.
+    pub fn is_scalar(&self) -> bool {
+        !matches!(self, Self::List(_) | Self::Map(_))
     }
 
     /// The same type in Arrow's terms.
@@ -79,22 +96,31 @@ impl ColumnType {
             Self::Utf8 => DataType::Utf8,
             Self::Binary => DataType::Binary,
             Self::List(item) => DataType::List(Arc::new(Field::new_list_field(item.arrow(), true))),
+            Self::Map(value) => DataType::Map(map_entries(value), false),
         }
     }
 
     /// The type that `arrow` is, if it is one of ours.
     pub fn from_arrow(arrow: &DataType) -> Option<Self> {
-        if let DataType::List(item) = arrow {
-            return Self::from_arrow(item.data_type()).map(|item| Self::List(Box::new(item)));
+        match arrow {
+            DataType::List(item) => Self::from_arrow(item.data_type()).map(|item| Self::List(Box::new(item))),
+            DataType::Map(entries, _) => {
+                let DataType::Struct(fields) = entries.data_type() else { return None };
+                let [key, value] = fields.as_ref() else { return None };
+                let value = Self::from_arrow(value.data_type()).filter(Self::is_scalar)?;
+                (*key.data_type() == DataType::Utf8).then(|| Self::Map(Box::new(value)))
+            }
+            _ => Self::NAMED.iter().map(|(_, kind)| kind).find(|kind| kind.arrow() == *arrow).cloned(),
         }
-        Self::NAMED.iter().map(|(_, kind)| kind).find(|kind| kind.arrow() == *arrow).cloned()
     }
 }
 
 impl fmt::Display for ColumnType {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::List(item) = self {
-            return write!(out, "list<{item}>");
+        match self {
+            Self::List(item) => return write!(out, "list<{item}>"),
+            Self::Map(value) => return write!(out, "map<utf8,{value}>"),
+            _ => {}
         }
         let name = Self::NAMED.iter().find(|(_, kind)| kind == self).map_or("?", |(name, _)| name);
         out.write_str(name)
@@ -124,6 +150,14 @@ pub enum Value {
     Binary(Vec<u8>),
     /// A list of one type.
     List(Vec<Value>),
+    /// Values of one type by their keys.
+    Map(Vec<(String, Value)>),
+}
+
+/// The field of the entries of a map whose values are of type `value`, named as Arrow's specification names them.
+pub fn map_entries(value: &ColumnType) -> FieldRef {
+    let fields = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", value.arrow(), true)]);
+    Arc::new(Field::new("entries", DataType::Struct(fields), false))
 }
 
 /// Arrow's type of our timestamps: microseconds in UTC.
@@ -267,11 +301,14 @@ mod tests {
 
     #[test]
     fn types_read_back_as_they_print() {
-        for name in ColumnType::names().chain(["list<utf8>", "list<list<int32>>"]) {
+        for name in ColumnType::names().chain(["list<utf8>", "list<list<int32>>", "map<utf8,int64>"]) {
             let kind = ColumnType::parse(name);
             assert_eq!(kind.as_ref().map(ToString::to_string).as_deref(), Some(name));
             assert_eq!(kind.as_ref().and_then(|kind| ColumnType::from_arrow(&kind.arrow())), kind);
         }
-        assert_eq!(ColumnType::parse("int16"), None);
+        assert_eq!(ColumnType::parse("map<utf8, timestamp>"), Some(ColumnType::Map(Box::new(ColumnType::Timestamp))));
+        for unknown in ["int16", "map<int64,utf8>", "map<utf8,list<int64>>", "map<utf8>"] {
+            assert_eq!(ColumnType::parse(unknown), None);
+        }
     }
 }

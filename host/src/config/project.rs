@@ -542,7 +542,9 @@ pub struct AggregateUse {
     pub window: Option<Spanned<Window>>,
     /// Which of a UDF's output fields is the feature.
     pub output: Option<Spanned<String>>,
-    /// Options of this use, laid over the UDF's.
+    /// `rows`: only so many rows of the window, the newest; none for all.
+    pub rows: Option<u32>,
+    /// Options of this use: of a built-in, or laid over the UDF's.
     pub options: Spanned<JsonObject>,
 }
 

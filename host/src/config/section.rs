@@ -141,6 +141,28 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A number from `least` to `most`.
+    pub(super) fn number(&self, least: f64, most: f64) -> Option<f64> {
+        let number = match &self.node.kind {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "an integer beyond 2^53 is in no range that anybody asks for"
+            )]
+            Kind::Integer(number) => *number as f64,
+            Kind::Float(number) => *number,
+            Kind::String { text, loose: true } => match text.parse() {
+                Ok(number) => number,
+                Err(_) => return self.wrong_type("a number"),
+            },
+            _ => return self.wrong_type("a number"),
+        };
+        if !(least..=most).contains(&number) {
+            self.error(format!("`{}` must be from {least} to {most}, not {number}", self.name));
+            return None;
+        }
+        Some(number)
+    }
+
     pub(super) fn duration(&self) -> Option<Duration> {
         match &self.node.kind {
             Kind::String { text, .. } => self.checked(parse_duration(text)),
@@ -197,10 +219,12 @@ impl<'a> Value<'a> {
         let text = self.string()?;
         let kind = ColumnType::parse(&text);
         match &kind {
-            None if text.starts_with("map<") => self.error("maps are not supported yet"),
+            None if text.starts_with("map<") => {
+                self.error(format!("`{}` must be a map from utf8 to a scalar, such as map<utf8,float64>", text.value));
+            }
             None => self.error(format!("unknown type `{}`{}", text.value, suggestion(&text, ColumnType::names()))),
-            Some(ColumnType::List(_)) => {
-                self.error("lists are not supported yet");
+            Some(ColumnType::List(item)) if !item.is_scalar() => {
+                self.error(format!("`{}`: a list holds scalars, such as list<float64>", text.value));
                 return None;
             }
             Some(_) => {}

@@ -3,6 +3,7 @@
 //! Names are case-sensitive as written. An expression is pure: aggregates, subqueries and functions that depend on the
 //! clock or on chance are refused, since time is a column and a replay must agree. Results have one of the types of
 //! [`ColumnType`]: text as utf8, narrower and unsigned integers as int64, decimals as float64, times in microseconds UTC.
+//! `list[1]` and `map['key']` are null where there is no such item or key.
 //!
 //! A row on which an expression fails, such as a division by zero, is found by halving and costs that row alone.
 
@@ -12,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::{cast, concat};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion_common::config::ConfigOptions;
 use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion_common::{DFSchema, DataFusionError, Result as PlanResult, SchemaError, TableReference, plan_err};
@@ -23,6 +24,7 @@ use datafusion_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource
 use datafusion_functions::core::planner::CoreFunctionPlanner;
 use datafusion_functions::datetime::planner::DatetimeFunctionPlanner;
 use datafusion_functions::unicode::planner::UnicodeFunctionPlanner;
+use datafusion_functions_nested::planner::{FieldAccessPlanner, NestedFunctionPlanner};
 use datafusion_optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
 use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion_sql::parser::DFParserBuilder;
@@ -251,10 +253,13 @@ fn check_pure(expression: &Expr) -> Result<(), ExpressionError> {
 
 /// The column type that a result becomes; none where it fits none.
 fn ours(given: &DataType) -> Option<DataType> {
-    if ColumnType::from_arrow(given).is_some() {
-        return Some(given.clone());
+    if let Some(kind) = ColumnType::from_arrow(given) {
+        return Some(kind.arrow());
     }
     Some(match given {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            DataType::List(Arc::new(Field::new_list_field(ours(item.data_type())?, true)))
+        }
         DataType::Int8 | DataType::Int16 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
             DataType::Int64
         }
@@ -300,6 +305,9 @@ fn first_line(error: &DataFusionError) -> String {
         .to_owned()
 }
 
+/// Functions of lists whose result is as long as a number in a row says.
+const UNBOUNDED: [&str; 4] = ["range", "generate_series", "array_repeat", "array_resize"];
+
 static FUNCTIONS: LazyLock<Functions> = LazyLock::new(Functions::new);
 
 /// The functions that an expression may call.
@@ -312,13 +320,17 @@ struct Functions {
 impl Functions {
     fn new() -> Self {
         let mut scalar = HashMap::new();
-        for function in datafusion_functions::all_default_functions() {
+        let nested = datafusion_functions_nested::all_default_nested_functions();
+        let nested = nested.into_iter().filter(|function| !UNBOUNDED.contains(&function.name()));
+        for function in datafusion_functions::all_default_functions().into_iter().chain(nested) {
             for alias in function.aliases() {
                 scalar.insert(alias.clone(), function.clone());
             }
             scalar.insert(function.name().to_owned(), function);
         }
         let planners: Vec<Arc<dyn ExprPlanner>> = vec![
+            Arc::new(NestedFunctionPlanner),
+            Arc::new(FieldAccessPlanner),
             Arc::new(CoreFunctionPlanner::default()),
             Arc::new(DatetimeFunctionPlanner),
             Arc::new(UnicodeFunctionPlanner),
@@ -379,8 +391,11 @@ impl ContextProvider for Functions {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Float64Array, Int64Array, StringArray};
-    use arrow::datatypes::{Field, Float64Type, Int64Type};
+    use arrow::array::{
+        Float64Array, Float64Builder, Int64Array, Int64Builder, ListBuilder, MapBuilder, MapFieldNames, StringArray,
+        StringBuilder,
+    };
+    use arrow::datatypes::{Float64Type, Int64Type};
 
     use super::*;
     use crate::record::{event_timestamp_field, timestamps};
@@ -432,6 +447,50 @@ mod tests {
         let (values, errors) = compile("10 / Count").unwrap().evaluate_rows(&batch());
         assert_eq!(values.as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(5), None, Some(2)]);
         assert_eq!(errors, [(1, "Divide by zero error".to_owned())]);
+    }
+
+    #[test]
+    fn lists_and_maps_are_read_by_place_and_key() {
+        let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+        let mut maps = MapBuilder::new(Some(names), StringBuilder::new(), Float64Builder::new());
+        let mut lists = ListBuilder::new(Int64Builder::new());
+        for value in [Some(100.0), None] {
+            maps.keys().append_value("Alex");
+            maps.values().append_option(value);
+            maps.append(true).unwrap();
+            lists.append_value([Some(7), Some(8)]);
+        }
+        maps.keys().append_value("Emma");
+        maps.values().append_value(3.0);
+        maps.append(true).unwrap();
+        lists.append_value([Some(9)]);
+        maps.append(false).unwrap();
+        lists.append_null();
+        let columns: Vec<(&str, ArrayRef)> =
+            vec![("avg_cost_map", Arc::new(maps.finish())), ("list", Arc::new(lists.finish()))];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
+        let evaluated = |sql: &str| {
+            let compiled = Expression::compile(sql, &batch.schema()).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            let values = compiled.evaluate(&batch).unwrap();
+            assert_eq!(values.data_type(), compiled.data_type(), "{sql}");
+            values
+        };
+        let floats = |sql: &str| evaluated(sql).as_primitive::<Float64Type>().iter().collect::<Vec<_>>();
+        let integers = |sql: &str| evaluated(sql).as_primitive::<Int64Type>().iter().collect::<Vec<_>>();
+        assert_eq!(floats("avg_cost_map['Alex']"), [Some(100.0), None, None, None]);
+        assert_eq!(floats("avg_cost_map['Alex'] / 4"), [Some(25.0), None, None, None]);
+        assert_eq!(integers("list[2]"), [Some(8), Some(8), None, None]);
+        assert_eq!(integers("array_length(list)"), [Some(2), Some(2), Some(1), None]);
+        assert_eq!(integers("list[-1]"), [Some(8), Some(8), Some(9), None]);
+        let keys = evaluated("map_keys(avg_cost_map)");
+        assert_eq!(
+            ColumnType::from_arrow(keys.data_type()).map(|kind| kind.to_string()).as_deref(),
+            Some("list<utf8>")
+        );
+        let made = evaluated("[1, 2.5]");
+        assert_eq!(ColumnType::from_arrow(made.data_type()).map(|kind| kind.arrow()).as_ref(), Some(made.data_type()));
+        assert_eq!(evaluated("avg_cost_map").data_type(), batch.schema().field(0).data_type());
+        assert!(Expression::compile("array_repeat(1, list[1])", &batch.schema()).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! int64, timestamp   8 bytes, little-endian (a timestamp in microseconds)
 //! utf8, binary       4 bytes little-endian: the length, then the bytes
 //! ```
-//! Floats and lists are no keys. The key of a view without an entity is empty. A key's group is `xxh3_64(bytes) % 1024`,
+//! Floats, lists and maps are no keys. The key of a view without an entity is empty. A key's group is `xxh3_64(bytes) % 1024`,
 //! and group g belongs to shard `g * shards / 1024`.
 //!
 //! Always true: two rows have equal bytes exactly if all parts of their keys are equal; equal types give equal lengths
@@ -63,7 +63,9 @@ pub fn check(kind: &ColumnType) -> Result<(), KeyError> {
         | ColumnType::Timestamp
         | ColumnType::Utf8
         | ColumnType::Binary => Ok(()),
-        ColumnType::Float32 | ColumnType::Float64 | ColumnType::List(_) => Err(KeyError::Type(kind.to_string())),
+        ColumnType::Float32 | ColumnType::Float64 | ColumnType::List(_) | ColumnType::Map(_) => {
+            Err(KeyError::Type(kind.to_string()))
+        }
     }
 }
 
@@ -214,6 +216,7 @@ pub fn encode_values(values: &[Value], out: &mut Vec<u8>) -> Result<(), KeyError
             Value::Float32(_) => return Err(KeyError::Type(ColumnType::Float32.to_string())),
             Value::Float64(_) => return Err(KeyError::Type(ColumnType::Float64.to_string())),
             Value::List(_) => return Err(KeyError::Type("list".into())),
+            Value::Map(_) => return Err(KeyError::Type("map".into())),
         }
     }
     Ok(())
@@ -273,7 +276,7 @@ pub fn decode<'a>(keys: impl Iterator<Item = &'a [u8]>, kinds: &[ColumnType]) ->
                 Arc::new(StringArray::from(values.collect::<Result<Vec<_>, _>>()?))
             }
             ColumnType::Binary => Arc::new(BinaryArray::from(rests.map(take_bytes).collect::<Result<Vec<_>, _>>()?)),
-            ColumnType::Float32 | ColumnType::Float64 | ColumnType::List(_) => {
+            ColumnType::Float32 | ColumnType::Float64 | ColumnType::List(_) | ColumnType::Map(_) => {
                 return Err(KeyError::Type(kind.to_string()));
             }
         })

@@ -4,7 +4,7 @@
 //! statuses Feast knows, PRESENT, NULL_VALUE (the row is there, the value null), NOT_FOUND (no row) and OUTSIDE_MAX_AGE
 //! (the row is older than the view's ttl; its value is not given, its time is). An event time that is not known is 1970.
 //! Floats always show a fraction or an exponent, NaN and ±∞ are strings, times RFC 3339 in UTC with milliseconds,
-//! bytes base64.
+//! bytes base64, maps objects.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -200,6 +200,17 @@ fn value(out: &mut Vec<u8>, given: &Value) {
         Value::Utf8(text) => plain(out, text),
         Value::Binary(bytes) => formatted(out, format_args!("\"{}\"", Base64Display::new(bytes, &STANDARD))),
         Value::List(items) => list(out, items, value),
+        Value::Map(entries) => {
+            out.push(b'{');
+            let mut first = true;
+            for (key, held) in entries {
+                separate(out, &mut first);
+                plain(out, key);
+                out.push(b':');
+                value(out, held);
+            }
+            out.push(b'}');
+        }
     }
 }
 
@@ -253,6 +264,8 @@ mod tests {
             (Value::Timestamp(i64::MAX), "\"9223372036854775807\""),
             (Value::Binary(vec![1, 2]), "\"AQI=\""),
             (Value::List(vec![Value::Utf8("a".into()), Value::Null]), "[\"a\",null]"),
+            (Value::Map(vec![("a\"".into(), Value::Int64(1)), ("b".into(), Value::Null)]), "{\"a\\\"\":1,\"b\":null}"),
+            (Value::Map(Vec::new()), "{}"),
             (Value::Null, "null"),
         ];
         for (given, text) in cases {

@@ -1,7 +1,7 @@
 //! Rows as JSON lines: flat objects whose keys are the columns, in their order.
 //!
 //! Times are RFC 3339 in UTC with milliseconds, binary is base64, NaN and the infinities are the strings `"NaN"`,
-//! `"Infinity"` and `"-Infinity"`, and a null is `null`. [`write_rows`] is the one place that makes this form; files,
+//! `"Infinity"` and `"-Infinity"`, a list is an array, a map an object, and a null is `null`. [`write_rows`] is the one place that makes this form; files,
 //! HTTP and what the command line prints all come from it.
 //!
 //! A column's type is looked at once a batch; a row then is a walk over `Cells`.
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
-    RecordBatch, StringArray, TimestampMicrosecondArray,
+    MapArray, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use base64::Engine;
@@ -175,6 +175,7 @@ enum Cells<'a> {
     Utf8(&'a StringArray),
     Binary(&'a BinaryArray),
     List(&'a ListArray, Box<Cells<'a>>),
+    Map(&'a MapArray, &'a StringArray, Box<Cells<'a>>),
     Null,
 }
 
@@ -194,6 +195,10 @@ impl<'a> Cells<'a> {
             DataType::List(_) => {
                 let list = column.as_list();
                 Self::List(list, Box::new(Self::of(list.values())?))
+            }
+            DataType::Map(..) => {
+                let map = column.as_map();
+                Self::Map(map, map.keys().as_string_opt()?, Box::new(Self::of(map.values())?))
             }
             DataType::Null => Self::Null,
             _ => return None,
@@ -220,7 +225,7 @@ impl<'a> Cells<'a> {
             Self::Binary(cells) if cells.is_valid(row) => binary(cells.value(row), out),
             Self::List(lists, items) if lists.is_valid(row) => {
                 out.push(b'[');
-                for (number, item) in list_range(lists, row).enumerate() {
+                for (number, item) in item_range(lists.value_offsets(), row).enumerate() {
                     if number > 0 {
                         out.push(b',');
                     }
@@ -228,14 +233,26 @@ impl<'a> Cells<'a> {
                 }
                 out.push(b']');
             }
+            Self::Map(maps, keys, values) if maps.is_valid(row) => {
+                out.push(b'{');
+                for (number, entry) in item_range(maps.value_offsets(), row).enumerate() {
+                    if number > 0 {
+                        out.push(b',');
+                    }
+                    text(keys.value(entry), out);
+                    out.push(b':');
+                    values.write(entry, out, times);
+                }
+                out.push(b'}');
+            }
             _ => out.extend_from_slice(b"null"),
         }
     }
 }
 
-/// Which items belong to the list of a row.
-fn list_range(lists: &ListArray, row: usize) -> std::ops::Range<usize> {
-    let offset = |at: usize| lists.value_offsets().get(at).and_then(|&at| usize::try_from(at).ok()).unwrap_or_default();
+/// Which items belong to the list or the map of a row.
+fn item_range(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
+    let offset = |at: usize| offsets.get(at).and_then(|&at| usize::try_from(at).ok()).unwrap_or_default();
     offset(row)..offset(row + 1)
 }
 

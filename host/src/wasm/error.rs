@@ -4,6 +4,7 @@ use arrow::datatypes::DataType;
 
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
+use crate::record::ColumnType;
 
 /// Bytes that are not a component which this host can run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +91,7 @@ pub enum BindError {
         names: Vec<String>,
     },
     /// An input column has a type that cannot cross.
-    #[error("column `{column}` is {kind}, which cannot be given to a UDF")]
+    #[error("column `{column}` is {}, which cannot be given to a UDF", described(kind))]
     ColumnType {
         /// The column.
         column: String,
@@ -123,6 +124,11 @@ impl Blame for BindError {
             _ => Fault::User,
         }
     }
+}
+
+/// A type in the project file's words.
+fn described(kind: &DataType) -> String {
+    ColumnType::from_arrow(kind).map_or_else(|| kind.to_string(), |kind| kind.to_string())
 }
 
 fn listed(names: &[String]) -> String {

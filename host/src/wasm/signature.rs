@@ -75,5 +75,6 @@ fn at_most(count: usize, what: &str) -> Result<(), BindError> {
 
 fn kind(field: &FieldRef) -> Result<ColumnType, BindError> {
     ColumnType::from_arrow(field.data_type())
+        .filter(convert::crosses)
         .ok_or_else(|| BindError::ColumnType { column: field.name().clone(), kind: field.data_type().clone() })
 }

@@ -5,22 +5,12 @@ use super::super::project::{AggregateName, AggregateUse, Feature, FeatureKind, O
 use super::super::section::{Section, Value};
 use super::super::validate::BUILT_INS;
 use super::{udf, view, window};
+use crate::engine::aggregate::builtin::{OF_ROWS, OptionKind, options};
+use crate::engine::aggregate::newest::MAX_ROWS;
 use crate::record::EVENT_TIMESTAMP;
 
-/// Built-in aggregates of a later release.
-const LATER: [&str; 8] = [
-    "collect",
-    "count_distinct",
-    "approx_count_distinct",
-    "approx_quantile",
-    "value_counts",
-    "top_k",
-    "row_number",
-    "ratio_where",
-];
-
 /// What other systems call the built-in aggregates.
-const SYNONYMS: [(&str, &str); 7] = [
+const SYNONYMS: [(&str, &str); 17] = [
     ("mean", "avg"),
     ("average", "avg"),
     ("stddev", "stddev_samp"),
@@ -28,6 +18,16 @@ const SYNONYMS: [(&str, &str); 7] = [
     ("variance", "var_samp"),
     ("var", "var_samp"),
     ("total", "sum"),
+    ("collect_list", "collect"),
+    ("array_agg", "collect"),
+    ("distinct_count", "count_distinct"),
+    ("approx_distinct", "approx_count_distinct"),
+    ("quantile", "approx_quantile"),
+    ("median", "approx_quantile"),
+    ("percentile", "approx_quantile"),
+    ("first_value", "first"),
+    ("last_value", "last"),
+    ("ratio", "ratio_where"),
 ];
 
 pub(super) fn read(
@@ -46,7 +46,6 @@ pub(super) fn read(
     let aggregate = section.get("aggregate");
     let expr = section.get("expr");
     let own = window::of_feature(&mut section, window);
-    section.not_yet("rows", "`rows` is");
     let kind = match (aggregate, expr) {
         (Some(aggregate), None) => {
             self::aggregate(&mut section, &aggregate, own, has_window).map(Box::new).map(FeatureKind::Aggregate)
@@ -68,7 +67,7 @@ pub(super) fn read(
 }
 
 /// The keys that go with `aggregate` alone.
-const AGGREGATE_KEYS: [&str; 5] = ["of", "where", "window", "output", "options"];
+const AGGREGATE_KEYS: [&str; 6] = ["of", "where", "rows", "window", "output", "options"];
 
 fn expression(section: &mut Section<'_>, expr: &Value<'_>) -> Option<Spanned<String>> {
     for key in AGGREGATE_KEYS {
@@ -87,18 +86,22 @@ fn aggregate(
 ) -> Option<AggregateUse> {
     let of = section.get("of");
     let filter = section.get("where").and_then(|value| value.string());
+    let rows = section.get("rows").and_then(|value| value.integer(1..=i64::from(MAX_ROWS)));
     let output = section.get("output");
-    let options = section.get("options");
+    let given = section.get("options");
     let name = name(aggregate)?;
     if !has_window {
         aggregate.error("an aggregate needs a `window` of its view; without a window features are `expr`");
     }
     match &name.value {
         AggregateName::BuiltIn(built_in) => {
-            for value in [&output, &options].into_iter().flatten() {
+            if let Some(value) = &output {
                 section.reports.error(value.key, format!("`{}` is for UDFs: `{built_in}` has none", value.name));
             }
-            if of.is_none() && built_in != "count" {
+            if let Some(value) = &given {
+                built_in_options(section, built_in, value);
+            }
+            if of.is_none() && !OF_ROWS.contains(&built_in.as_str()) {
                 aggregate.error(format!("`{built_in}` lacks `of`, the expression that it aggregates"));
             }
             if let Some(of) = of.as_ref().filter(|of| of.is_table()) {
@@ -120,7 +123,25 @@ fn aggregate(
         Some(output) => Some(output.string()?),
         None => None,
     };
-    Some(AggregateUse { aggregate: name, of, filter, window, output, options: udf::options(section) })
+    Some(AggregateUse { aggregate: name, of, filter, rows, window, output, options: udf::options(section) })
+}
+
+/// Checks the options of a built-in, each at its place.
+fn built_in_options(section: &Section<'_>, built_in: &str, value: &Value<'_>) {
+    let known = options(built_in);
+    if known.is_empty() {
+        section.reports.error(value.key, format!("`{built_in}` has no options"));
+        return;
+    }
+    let Some(mut section) = value.section() else { return };
+    for option in known {
+        let Some(value) = section.get(option.name) else { continue };
+        match option.kind {
+            OptionKind::Integer(least, most) => drop(value.integer::<i64>(least..=most)),
+            OptionKind::Share => drop(value.number(0.0, 1.0)),
+        }
+    }
+    section.finish();
 }
 
 fn name(value: &Value<'_>) -> Option<Spanned<AggregateName>> {
@@ -131,10 +152,6 @@ fn name(value: &Value<'_>) -> Option<Spanned<AggregateName>> {
     }
     if BUILT_INS.contains(&text.as_str()) {
         return Some(Spanned::new(AggregateName::BuiltIn(text.value), span));
-    }
-    if LATER.contains(&text.as_str()) {
-        value.not_yet(&format!("aggregate `{}` is", text.value));
-        return None;
     }
     let synonyms = SYNONYMS.iter().map(|(name, _)| *name);
     let near = nearest(&text, BUILT_INS.into_iter().chain(synonyms));

@@ -176,6 +176,8 @@ fn entity(name: Spanned<String>, value: Value<'_>) -> Option<Entity> {
                     let message =
                         "a key cannot be a float, whose equal values may differ in their bits: use int64 or utf8";
                     value.error(message);
+                } else if !kind.value.is_scalar() {
+                    value.error(format!("a key cannot be {}: use its parts, as keys of their own", kind.value));
                 }
                 keys.push(EntityKey { name: key, kind });
             }

@@ -1,6 +1,6 @@
 //! The aggregates of a view's features: which there are, what they fold, and which feature takes what of them.
 //!
-//! Features alike in aggregate, `of`, `where` and options share one aggregate; alike in window too, one value.
+//! Features alike in aggregate, `of`, `where`, `rows` and options share one aggregate; alike in window too, one value.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use crate::config::diagnostics::{Span, suggestion};
 use crate::config::project::{AggregateName, AggregateUse, Feature, FeatureKind, Of, View, Window};
 use crate::engine::aggregate::AggregateFactory;
 use crate::engine::aggregate::builtin::{OFFSET, PARTITION, SOURCE, builtin};
+use crate::engine::aggregate::newest::newest;
 use crate::engine::expression::Expression;
 use crate::engine::features::FeatureColumn;
 use crate::engine::front::InputColumn;
@@ -57,8 +58,16 @@ impl Features {
     }
 
     fn add(&mut self, feature: &Feature, used: &AggregateUse, window: Window, steps: &mut Steps<'_>) -> Option<()> {
-        let index = self.aggregate(used, steps)?;
-        let value = (index, used.window.as_ref().map_or(window, |window| window.value));
+        let own = used.window.as_ref().map_or(window, |window| window.value);
+        let (index, own) = match own {
+            // A frame is bounded by what it holds, and no state has to keep the newest rows.
+            Window::Over { range, rows } => {
+                let rows = [rows, used.rows].into_iter().flatten().min();
+                (self.aggregate(&AggregateUse { rows: None, ..used.clone() }, steps)?, Window::Over { range, rows })
+            }
+            _ => (self.aggregate(used, steps)?, own),
+        };
+        let value = (index, own);
         let known = self.values.iter().position(|known| *known == value);
         let value = known.unwrap_or_else(|| {
             self.values.push(value);
@@ -103,7 +112,7 @@ impl Features {
         let (offered, filter) = (offered?, filter?);
         let fields: Vec<FieldRef> = offered.iter().map(|(name, expression, _)| field(name, expression)).collect();
         let factory: Arc<dyn AggregateFactory> = match &used.aggregate.value {
-            AggregateName::BuiltIn(name) => match builtin(name, &fields) {
+            AggregateName::BuiltIn(name) => match builtin(name, &fields, &used.options.value) {
                 Ok(factory) => factory,
                 Err(message) => {
                     steps.errors.error(used.aggregate.span, message);
@@ -114,12 +123,16 @@ impl Features {
                 steps.components.aggregate(name, &used.aggregate, &fields, &used.options, steps.errors)?
             }
         };
+        let factory = match used.rows {
+            None => factory,
+            Some(rows) => kept_rows(factory, rows, &fields, &offered, used, steps)?,
+        };
         if factory.signature().ordered {
             steps.errors.error(used.aggregate.span, "an aggregate that wants its rows ordered is not supported yet");
             return None;
         }
         let mut inputs = Vec::new();
-        let own = matches!(used.aggregate.value, AggregateName::BuiltIn(_));
+        let own = matches!(used.aggregate.value, AggregateName::BuiltIn(_)) || used.rows.is_some();
         for name in &factory.signature().input {
             inputs.push(match offered.iter().find(|(known, _, _)| known == name) {
                 Some((_, expression, place)) => InputRef::Column(self.input(expression.clone(), *place, steps)?),
@@ -177,6 +190,25 @@ fn offered(used: &AggregateUse, steps: &mut Steps<'_>) -> Option<Vec<(String, Ex
     }
 }
 
+/// An aggregate over the newest rows alone.
+fn kept_rows(
+    factory: Arc<dyn AggregateFactory>,
+    rows: u32,
+    fields: &[FieldRef],
+    offered: &[(String, Expression, Span)],
+    used: &AggregateUse,
+    steps: &mut Steps<'_>,
+) -> Option<Arc<dyn AggregateFactory>> {
+    // Rows are ordered by columns of these names.
+    let taken = |name: &str, sql: &str| hidden(name).is_some() && !(name == EVENT_TIMESTAMP && sql == EVENT_TIMESTAMP);
+    if let Some((name, _, place)) = offered.iter().find(|(name, expression, _)| taken(name, expression.sql())) {
+        let message = format!("with `rows`, `{name}` is what orders them: give this input another name");
+        steps.errors.error(*place, message);
+        return None;
+    }
+    newest(factory, rows, fields).map_err(|message| steps.errors.error(used.aggregate.span, message)).ok()
+}
+
 /// The columns that the engine itself supplies to built-ins.
 fn hidden(name: &str) -> Option<InputRef> {
     Some(match name {
@@ -200,6 +232,7 @@ fn identity(used: &AggregateUse) -> String {
         }
     };
     let filter = used.filter.as_ref().map(|filter| filter.value.as_str());
+    let rows = used.rows;
     let options = serde_json::Value::Object(used.options.value.clone());
-    format!("{:?} of {of:?} where {filter:?} with {options}", used.aggregate.value)
+    format!("{:?} of {of:?} where {filter:?} rows {rows:?} with {options}", used.aggregate.value)
 }

@@ -77,7 +77,10 @@ impl Steps<'_> {
                 (inputs.iter().map(|input| input.name.value.clone()).collect(), compiled)
             }
             None => {
-                let columns = self.schema.fields().iter().filter_map(|field| {
+                // Maps do not cross to a UDF; one that is named in `input` is refused.
+                let fields =
+                    self.schema.fields().iter().filter(|field| !matches!(field.data_type(), DataType::Map(..)));
+                let columns = fields.filter_map(|field| {
                     Expression::column(field.name(), &self.schema).map(|expression| (field.name().clone(), expression))
                 });
                 columns.unzip()

@@ -93,9 +93,10 @@ fn describe_view(project: &Project, view: &View, lines: &mut Vec<String>) {
                     AggregateName::Udf(name) => options(project, name, &used.options),
                     AggregateName::BuiltIn(_) => serde_json::Value::Object(used.options.value.clone()).to_string(),
                 };
+                let rows = used.rows.map(|rows| format!("rows {rows} ")).unwrap_or_default();
                 let window = used.window.as_ref().map(|window| window.value);
                 format!(
-                    "{:?} of {of} where {filter:?} over {window:?} output {output:?} {options}",
+                    "{:?} of {of} where {filter:?} over {window:?} {rows}output {output:?} {options}",
                     used.aggregate.value
                 )
             }

@@ -7,9 +7,7 @@ use super::diagnostics::{Diagnostics, Spanned, suggestion};
 use super::parse::Declared;
 use super::project::{Output, Project, SourceKind, View};
 
-/// The built-in aggregates.
-pub const BUILT_INS: [&str; 11] =
-    ["count", "sum", "avg", "min", "max", "var_pop", "var_samp", "stddev_pop", "stddev_samp", "first", "last"];
+pub use crate::engine::aggregate::builtin::NAMES as BUILT_INS;
 
 /// Reports everything that does not hold. What could not be read is not in `project`, but `declared` knows its name.
 pub(super) fn check(project: &Project, declared: &Declared, diagnostics: &mut Diagnostics) {

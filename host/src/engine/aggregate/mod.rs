@@ -13,6 +13,7 @@
 
 pub mod builtin;
 pub(super) mod instance;
+pub mod newest;
 
 use arrow::datatypes::FieldRef;
 
@@ -63,6 +64,19 @@ pub trait Aggregate: Send {
     /// The call as a whole gave nothing: no state changed.
     fn merge(&mut self, state: Columns, groups: &[u32], partial: &Columns) -> Result<Columns, CallError>;
 
+    /// Takes partial row i out of state row `groups[i]`, into which it was merged before: what is left is, bit for bit,
+    /// what merging all the others comes to. For a window that moves on by a pane, instead of merging all its panes anew;
+    /// only where [`AggregateFactory::invertible`] says that there is such a thing.
+    ///
+    /// None where something cannot be taken out again, such as a sum that was lost to overflow: then the state is gone,
+    /// and what remains is to be merged anew.
+    ///
+    /// # Errors
+    /// The call as a whole gave nothing.
+    fn subtract(&mut self, _state: Columns, _groups: &[u32], _partial: &Columns) -> Result<Option<Columns>, CallError> {
+        Ok(None)
+    }
+
     /// One output row for each state row; `since` and `until` bound its window, half-open.
     ///
     /// # Errors
@@ -86,6 +100,11 @@ pub trait AggregateFactory: Send + Sync {
     /// # Errors
     /// The instance could not be made or bound.
     fn create(&self) -> Result<Box<dyn Aggregate>, CallError>;
+
+    /// Whether [`Aggregate::subtract`] takes out what was merged, exactly; else it never does.
+    fn invertible(&self) -> bool {
+        false
+    }
 
     /// Whether the value is the same, bit for bit, however the rows are cut into panes and the panes merged.
     fn exact(&self) -> bool {

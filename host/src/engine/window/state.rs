@@ -9,10 +9,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, GenericByteArray, PrimitiveArray, StringArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, GenericByteArray, PrimitiveArray, StringArray, UInt32Array,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::compute::concat;
+use arrow::compute::{concat, take};
 use arrow::datatypes::{
     ArrowPrimitiveType, ByteArrayType, DataType, Float32Type, Float64Type, Int32Type, Int64Type, TimeUnit,
     TimestampMicrosecondType,
@@ -42,7 +42,7 @@ enum Values {
     Fixed4(Vec<u32>),
     Fixed8(Vec<u64>),
     Bytes(Vec<Box<[u8]>>),
-    /// Lists: each row an array of one row.
+    /// Lists and maps: each row an array of one row.
     Other(Vec<ArrayRef>),
 }
 
@@ -196,8 +196,9 @@ impl StateColumn {
                 _ => scatter_bytes(values, rows, array.as_binary::<i32>()),
             },
             Values::Other(values) => {
-                for (index, &row) in rows.iter().enumerate() {
-                    values[row as usize] = array.slice(index, 1);
+                // Copies: a slice would keep the whole batch's items for the sake of one row's.
+                for (index, &row) in (0_u32..).zip(rows) {
+                    values[row as usize] = take(array, &UInt32Array::from(vec![index]), None)?;
                 }
             }
         }

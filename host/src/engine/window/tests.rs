@@ -37,7 +37,7 @@ fn plan_of(specs: [WindowSpec; 3], own: WindowSpec, allowed_lateness: Micros, em
     for ((name, filtered), spec) in [("count", false), ("sum", true), ("avg", true)].into_iter().zip(specs) {
         let input = if name == "count" { vec![] } else { vec![value.clone()] };
         let used = AggregateUse {
-            factory: builtin(name, &input).unwrap(),
+            factory: builtin(name, &input, &serde_json::Map::new()).unwrap(),
             inputs: input.iter().map(|_| InputRef::Column(0)).collect(),
             filter: filtered.then_some(1),
         };

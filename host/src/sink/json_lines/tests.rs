@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow::array::{Int16Array, ListBuilder, StringBuilder};
+use arrow::array::{Float64Builder, Int16Array, ListBuilder, MapBuilder, StringBuilder};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{Field, Schema};
 
@@ -47,6 +47,22 @@ fn numbers_read_back_as_they_were() {
     let unfinite = column("x", Float64Array::from(vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY]));
     assert_eq!(unfinite, [r#"{"x":"NaN"}"#, r#"{"x":"Infinity"}"#, r#"{"x":"-Infinity"}"#]);
     assert_eq!(column("x", Float32Array::from(vec![0.1, f32::NAN])), [r#"{"x":0.1}"#, r#"{"x":"NaN"}"#]);
+}
+
+#[test]
+fn maps_are_objects() {
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+    for (key, value) in [("100.0", Some(2.0)), ("a\"", Some(f64::NAN)), ("b", None)] {
+        maps.keys().append_value(key);
+        maps.values().append_option(value);
+    }
+    maps.append(true).unwrap();
+    maps.append(false).unwrap();
+    maps.append(true).unwrap();
+    let maps = maps.finish();
+    let printed = [r#"{"m":{"100.0":2.0,"a\"":"NaN","b":null}}"#, r#"{"m":null}"#, r#"{"m":{}}"#];
+    assert_eq!(column("m", maps.clone()), printed);
+    assert_eq!(column("m", maps.slice(2, 1)), printed[2..]);
 }
 
 #[test]

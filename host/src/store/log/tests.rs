@@ -1,13 +1,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, Float64Array, Int64Array, Int64Builder, ListArray, MapBuilder, MapFieldNames, RecordBatch, StringArray,
+    StringBuilder,
+};
 use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use proptest::prelude::*;
 
 use super::format::{decode, encode};
 use super::*;
-use crate::record::{event_timestamp_field, timestamps};
+use crate::record::{ColumnType, event_timestamp_field, timestamps};
 use crate::store::StoreError;
 use crate::store::disk::as_killed;
 use crate::store::sealed::{Unreadable, reseal};
@@ -77,6 +80,31 @@ fn version_1_reads_for_ever() {
     assert_eq!(parts.batch().unwrap(), rows(0..3));
     assert_eq!(bytes[..8], *b"MRLG\x01\0\0\0");
     assert_eq!(bytes[20], 0, "close");
+}
+
+#[test]
+fn maps_come_back() {
+    let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+    let mut maps = MapBuilder::new(Some(names), StringBuilder::new(), Int64Builder::new());
+    for number in 0..5 {
+        maps.keys().append_value(format!("{number}.0"));
+        maps.values().append_option((number != 1).then_some(number));
+        maps.append(number != 3).unwrap();
+    }
+    let maps = maps.finish();
+    let schema = Schema::new(vec![
+        event_timestamp_field(),
+        Arc::new(Field::new("counts", ColumnType::parse("map<utf8,int64>").unwrap().arrow(), true)),
+    ]);
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![timestamps(&(0..5).collect()), Arc::new(maps)])
+        .unwrap()
+        .slice(1, 4);
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = LogWriter::open(folder.path()).unwrap();
+    log.append(&header("maps"), &batch).unwrap();
+    log.flush().unwrap();
+    let chunks = read_all(&log.reader(), "maps");
+    assert_eq!(chunks[0].batch, batch);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
-    StringArray, TimestampMicrosecondArray,
+    MapArray, StringArray, TimestampMicrosecondArray,
 };
 
 use super::{NamedType, OnlineBatch, OnlineView};
@@ -22,6 +22,8 @@ pub(super) enum Cells<'a> {
     Binary(&'a BinaryArray),
     /// The lists, and the items of all of them.
     List(&'a ListArray, Box<Cells<'a>>),
+    /// The maps, and the keys and the values of all of them.
+    Map(&'a MapArray, &'a StringArray, Box<Cells<'a>>),
 }
 
 impl<'a> Cells<'a> {
@@ -41,6 +43,11 @@ impl<'a> Cells<'a> {
                 let lists: &ListArray = any.downcast_ref()?;
                 Self::new(lists.values(), item).map(|items| Self::List(lists, Box::new(items)))
             }
+            ColumnType::Map(value) => {
+                let maps: &MapArray = any.downcast_ref()?;
+                let keys = maps.keys().as_any().downcast_ref()?;
+                Self::new(maps.values(), value).map(|values| Self::Map(maps, keys, Box::new(values)))
+            }
         }
     }
 
@@ -56,12 +63,13 @@ impl<'a> Cells<'a> {
             Self::Utf8(array) => *array,
             Self::Binary(array) => *array,
             Self::List(array, _) => *array,
+            Self::Map(array, ..) => *array,
         }
     }
 
-    /// Where the items of list `row` start and end; empty for what is no list.
-    pub(super) fn span(lists: &ListArray, row: usize) -> std::ops::Range<usize> {
-        let offset = |at: usize| lists.value_offsets().get(at).and_then(|offset| usize::try_from(*offset).ok());
+    /// Where the items of the list or map `row` start and end; empty for what is none.
+    pub(super) fn span(offsets: &[i32], row: usize) -> std::ops::Range<usize> {
+        let offset = |at: usize| offsets.get(at).and_then(|offset| usize::try_from(*offset).ok());
         match (offset(row), offset(row + 1)) {
             (Some(start), Some(end)) => start..end,
             _ => 0..0,
@@ -82,7 +90,13 @@ impl<'a> Cells<'a> {
             Self::Timestamp(array) => Value::Timestamp(array.value(row)),
             Self::Utf8(array) => Value::Utf8(array.value(row).to_owned()),
             Self::Binary(array) => Value::Binary(array.value(row).to_owned()),
-            Self::List(lists, items) => Value::List(Self::span(lists, row).map(|item| items.value(item)).collect()),
+            Self::List(lists, items) => {
+                Value::List(Self::span(lists.value_offsets(), row).map(|item| items.value(item)).collect())
+            }
+            Self::Map(maps, keys, values) => {
+                let entries = Self::span(maps.value_offsets(), row);
+                Value::Map(entries.map(|entry| (keys.value(entry).to_owned(), values.value(entry))).collect())
+            }
         }
     }
 }
@@ -132,7 +146,7 @@ pub(super) fn check_keys(store: &str, view: &OnlineView) -> Result<(), StoreErro
     let wrong = view
         .keys
         .iter()
-        .find(|(_, kind)| matches!(kind, ColumnType::Float32 | ColumnType::Float64 | ColumnType::List(_)));
+        .find(|(_, kind)| matches!(kind, ColumnType::Float32 | ColumnType::Float64) || !kind.is_scalar());
     match wrong {
         None => Ok(()),
         Some((name, kind)) => Err(StoreError::Refused {
@@ -157,7 +171,7 @@ pub(super) fn check_key(kinds: &[NamedType], key: &[Value]) -> Result<bool, Stri
             Value::Timestamp(_) => *kind == ColumnType::Timestamp,
             Value::Utf8(_) => *kind == ColumnType::Utf8,
             Value::Binary(_) => *kind == ColumnType::Binary,
-            Value::Float32(_) | Value::Float64(_) | Value::List(_) => false,
+            Value::Float32(_) | Value::Float64(_) | Value::List(_) | Value::Map(_) => false,
         };
         if !fits {
             return Err(format!("key {name} is not a {kind}"));

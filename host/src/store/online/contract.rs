@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray, StringArray,
-    TimestampMicrosecondArray,
+    Array as _, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, ListArray,
+    MapArray, MapBuilder, MapFieldNames, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type};
@@ -244,6 +244,22 @@ fn nested() -> ArrayRef {
     Arc::new(ListArray::new(field, offsets, Arc::new(inner), None))
 }
 
+/// A column of maps: one with a null, null, empty.
+fn value_counts() -> ArrayRef {
+    let names = MapFieldNames { entry: "entries".into(), key: "key".into(), value: "value".into() };
+    let mut maps = MapBuilder::new(Some(names), StringBuilder::new(), arrow::array::Int64Builder::new());
+    for (key, value) in [("100.0", Some(2)), ("käse", None)] {
+        maps.keys().append_value(key);
+        maps.values().append_option(value);
+    }
+    maps.append(true).unwrap();
+    maps.append(false).unwrap();
+    maps.append(true).unwrap();
+    let maps: MapArray = maps.finish();
+    assert_eq!(ColumnType::from_arrow(maps.data_type()).unwrap().arrow(), *maps.data_type());
+    Arc::new(maps)
+}
+
 fn every_type(harness: &mut dyn Harness) {
     let view = view(
         "types",
@@ -261,6 +277,7 @@ fn every_type(harness: &mut dyn Harness) {
             ("texts", "list<utf8>"),
             ("nested", "list<list<int32>>"),
             ("times", "list<timestamp>"),
+            ("counts", "map<utf8,int64>"),
         ],
     );
     let time = 1_700_000_000 * SECOND;
@@ -288,6 +305,7 @@ fn every_type(harness: &mut dyn Harness) {
         texts(),
         nested(),
         Arc::new(time_lists),
+        value_counts(),
     ];
     let views = std::slice::from_ref(&view);
     let (mut writer, reader) = harness.owner(views);
@@ -317,11 +335,12 @@ fn every_type(harness: &mut dyn Harness) {
             Value::List(vec![text("a"), Value::Null]),
             Value::List(vec![ints(&[Some(1), Some(2)]), Value::Null, ints(&[])]),
             Value::List(vec![Value::Timestamp(time), Value::Timestamp(-SECOND)]),
+            Value::Map(vec![("100.0".into(), Value::Int64(2)), ("käse".into(), Value::Null)]),
         ]
     );
     assert!(matches!(rows[0][3], Value::Float32(zero) if zero.is_sign_negative()), "bits are kept");
     assert!(rows[1][..10].iter().all(|value| *value == Value::Null));
-    assert_eq!(rows[1][10], Value::List(vec![]));
+    assert_eq!((&rows[1][10], &rows[1][12]), (&Value::List(vec![]), &Value::Null));
     assert_eq!(
         rows[2],
         [
@@ -337,6 +356,7 @@ fn every_type(harness: &mut dyn Harness) {
             Value::List(vec![]),
             Value::List(vec![ints(&[None, Some(-1)])]),
             Value::List(vec![]),
+            Value::Map(vec![]),
         ]
     );
 }

@@ -129,6 +129,7 @@ fn array(kind: &ColumnType, rows: usize, buffers: &mut impl Iterator<Item = Vec<
             let field = item_field(item);
             Arc::new(ListArray::try_new(field, offsets, values, nulls).map_err(|error| error.to_string())?)
         }
+        ColumnType::Map(_) => return Err("maps do not cross".to_owned()),
     })
 }
 

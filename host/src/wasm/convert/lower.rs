@@ -84,6 +84,7 @@ fn lower(kind: &ColumnType, array: &dyn Array, pieces: &mut Vec<Piece>) -> Optio
             let (start, length) = offsets(list.offsets(), pieces);
             lower(item, &list.values().slice(start, length), pieces)?;
         }
+        ColumnType::Map(_) => return None,
     }
     Some(())
 }

@@ -38,7 +38,16 @@ pub(super) struct Column {
     pub(super) kind: ColumnType,
 }
 
-/// The contract's format string for a type.
+/// Whether a column of this type can be handed to a guest and back: the contract has no maps.
+pub(super) fn crosses(kind: &ColumnType) -> bool {
+    match kind {
+        ColumnType::Map(_) => false,
+        ColumnType::List(item) => crosses(item),
+        _ => true,
+    }
+}
+
+/// The contract's format string for a type that [`crosses`].
 pub(super) fn format(kind: &ColumnType) -> String {
     match kind {
         ColumnType::Boolean => "b".into(),
@@ -50,6 +59,8 @@ pub(super) fn format(kind: &ColumnType) -> String {
         ColumnType::Utf8 => "u".into(),
         ColumnType::Binary => "z".into(),
         ColumnType::List(item) => format!("+l<{}>", format(item)),
+        // Arrow's own; nobody is given one.
+        ColumnType::Map(_) => "+m".into(),
     }
 }
 

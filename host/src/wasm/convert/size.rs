@@ -14,7 +14,7 @@ pub(in crate::wasm) fn row_bytes(kind: &ColumnType) -> usize {
         ColumnType::Boolean => 1,
         ColumnType::Int32 | ColumnType::Float32 => 4,
         ColumnType::Int64 | ColumnType::Float64 | ColumnType::Timestamp => 8,
-        ColumnType::Utf8 | ColumnType::Binary | ColumnType::List(_) => 4,
+        ColumnType::Utf8 | ColumnType::Binary | ColumnType::List(_) | ColumnType::Map(_) => 4,
     }
 }
 

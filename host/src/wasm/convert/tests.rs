@@ -61,6 +61,7 @@ fn random(kind: &ColumnType, rows: usize, nulls: bool, rng: &mut ChaCha8Rng) -> 
             let field = Arc::new(Field::new_list_field(item.arrow(), true));
             Arc::new(ListArray::new(field, OffsetBuffer::from_lengths(lengths), values, present))
         }
+        ColumnType::Map(_) => unreachable!("maps do not cross"),
     }
 }
 

@@ -118,3 +118,26 @@ fn a_state_row_that_can_never_fit_is_refused_at_binding() {
     let text = "a state row takes 16 bytes at least, more than its limit of 15";
     assert_eq!(bound, Err(BindError::Signature(text.into())));
 }
+
+#[test]
+fn the_newest_rows_alone_are_folded_as_if_they_were_all() {
+    use crate::engine::aggregate::newest::newest;
+
+    let options = "{\"half-life\":\"1s\"}";
+    let inner = component("decayed_sum").aggregate(None, &fields(), options, Limits::default()).unwrap();
+    let factory = newest(Arc::clone(&inner), 2, &fields()).unwrap();
+    assert_eq!(factory.digest(), inner.digest());
+    assert_eq!(factory.signature().input[..2], ["value", "time"]);
+    let mut kept = factory.create().unwrap();
+    let mut input = ones(5);
+    input.columns.push(Arc::clone(&input.columns[1]));
+    input.columns.push(Arc::new(arrow::array::Int32Array::from(vec![0; 5])));
+    input.columns.extend([0, 1].map(|_| Arc::new(Int64Array::from(vec![0; 5])) as ArrayRef));
+    let empty = kept.initial(2).unwrap();
+    let state = kept.update(empty, &[1, 0, 1, 1, 1], &input).unwrap().state;
+    // Seconds 3 and 4 are left of group 1, second 1 of group 0.
+    let output = kept.evaluate(&state, &[0; 2], &[4 * SECOND; 2]).unwrap();
+    assert_eq!(values(&output), [0.125, 1.5]);
+    let initial = kept.initial(2).unwrap();
+    assert_eq!(values(&kept.evaluate(&initial, &[0; 2], &[4 * SECOND; 2]).unwrap()), [0.0, 0.0]);
+}

@@ -1,9 +1,10 @@
-//! `count`: rows, or the non-null values of a column.
+//! `count`: rows, or the non-null values of a column; and `row_number`: rows.
 
 use arrow::array::Array;
 use arrow::datatypes::Int64Type;
 
 use super::state;
+use super::tally::never_folded;
 use crate::engine::aggregate::{Aggregate, Updated};
 use crate::engine::udf::CallError;
 use crate::record::Columns;
@@ -44,6 +45,19 @@ impl Aggregate for Count {
             }
         }
         Ok(state::close(rows, [state::column::<Int64Type>(counts)]))
+    }
+
+    fn subtract(&mut self, state: Columns, groups: &[u32], partial: &Columns) -> Result<Option<Columns>, CallError> {
+        let (rows, [counts]) = state::open(state)?;
+        let (partial_rows, [partial]) = state::open(partial.clone())?;
+        state::check_groups(groups, partial_rows, rows)?;
+        let (mut counts, _) = state::into_values::<Int64Type>(counts)?;
+        for (&group, partial) in groups.iter().zip(state::primitive::<Int64Type>(&partial)?.values()) {
+            if let Some(count) = counts.get_mut(group as usize) {
+                *count = count.checked_sub(*partial).filter(|left| *left >= 0).ok_or_else(never_folded)?;
+            }
+        }
+        Ok(Some(state::close(rows, [state::column::<Int64Type>(counts)])))
     }
 
     fn evaluate(&mut self, state: &Columns, _: &[Micros], _: &[Micros]) -> Result<Columns, CallError> {

@@ -181,6 +181,27 @@ impl Aggregate for Sum {
         Ok(self.close(state))
     }
 
+    fn subtract(&mut self, state: Columns, groups: &[u32], partial: &Columns) -> Result<Option<Columns>, CallError> {
+        let mut state = self.open(state)?;
+        let partial = self.open(partial.clone())?;
+        state::check_groups(groups, partial.rows, state.rows)?;
+        let (Sums::Integers(sums, held), Sums::Integers(from, from_held)) = (&mut state.sums, partial.sums) else {
+            return Ok(None);
+        };
+        for (row, (&group, value)) in groups.iter().zip(from).enumerate() {
+            let group = group as usize;
+            let Some(sum) = sums.get_mut(group) else { continue };
+            match sum.checked_sub(value).filter(|_| held.is_valid(group) && from_held.is_valid(row)) {
+                Some(left) => *sum = left,
+                None => return Ok(None),
+            }
+        }
+        for (&group, count) in groups.iter().zip(partial.counts) {
+            add(&mut state.counts, group as usize, -count);
+        }
+        Ok(Some(self.close(state)))
+    }
+
     fn evaluate(&mut self, state: &Columns, _: &[Micros], _: &[Micros]) -> Result<Columns, CallError> {
         if !self.mean {
             return Ok(state.clone());

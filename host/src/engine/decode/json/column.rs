@@ -5,16 +5,19 @@ use std::mem::take;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, ListArray, NullBufferBuilder, PrimitiveArray,
-    StringArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, ListArray, MapArray, NullBufferBuilder,
+    PrimitiveArray, StringArray, StructArray, UInt32Array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::compute::take as take_rows;
+use arrow::datatypes::{
+    DataType, Field, Fields, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::super::time_format::TimeFormat;
-use crate::record::ColumnType;
+use crate::record::{ColumnType, map_entries};
 
 /// Why a value does not go into a column.
 pub(super) enum Unfit {
@@ -42,6 +45,16 @@ enum Values {
     Utf8(Bytes),
     Binary(Bytes),
     List(Vec<i32>, Box<ColumnBuilder>),
+    Map(Box<Map>),
+}
+
+/// Entries with the end of each map's.
+struct Map {
+    ends: Vec<i32>,
+    keys: Bytes,
+    values: ColumnBuilder,
+    /// Whether every map's keys have come in ascending order, each once.
+    sorted: bool,
 }
 
 /// Bytes with the end of each value; the first begins at 0.
@@ -68,6 +81,21 @@ impl Bytes {
     fn end(&mut self) -> Result<(), Unfit> {
         self.ends.push(end(self.bytes.len())?);
         Ok(())
+    }
+
+    /// Whether the values from number `start` on ascend, none twice.
+    fn ascending(&self, start: usize) -> bool {
+        let ends = self.ends.get(start..).unwrap_or_default();
+        let mut from = position(start.checked_sub(1).and_then(|last| self.ends.get(last)));
+        let mut before: Option<&[u8]> = None;
+        ends.iter().all(|end| {
+            let to = position(Some(end));
+            let value = self.bytes.get(from..to);
+            from = to;
+            let ascends = before < value;
+            before = value;
+            ascends
+        })
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Vec<u8>) {
@@ -103,6 +131,12 @@ impl ColumnBuilder {
             ColumnType::Utf8 => Values::Utf8(Bytes::default()),
             ColumnType::Binary => Values::Binary(Bytes::default()),
             ColumnType::List(item) => Values::List(Vec::new(), Box::new(Self::new(item, time))),
+            ColumnType::Map(value) => Values::Map(Box::new(Map {
+                ends: Vec::new(),
+                keys: Bytes::default(),
+                values: Self::new(value, time),
+                sorted: true,
+            })),
         };
         Self { kind: kind.clone(), values, nulls: NullBufferBuilder::new(0), rows: 0 }
     }
@@ -125,6 +159,7 @@ impl ColumnBuilder {
                 values.bytes.reserve(values.expected);
             }
             Values::List(ends, _) => ends.reserve(rows + 1),
+            Values::Map(map) => map.ends.reserve(rows + 1),
         }
     }
 
@@ -150,6 +185,12 @@ impl ColumnBuilder {
                 ends.truncate(rows);
                 item.roll_back(position(ends.last()));
             }
+            Values::Map(map) => {
+                map.ends.truncate(rows);
+                let entries = position(map.ends.last());
+                map.keys.truncate(entries);
+                map.values.roll_back(entries);
+            }
         }
         self.nulls.truncate(rows);
         self.rows = self.rows.min(rows);
@@ -173,6 +214,7 @@ impl ColumnBuilder {
             Values::Utf8(Bytes { ends, .. }) | Values::Binary(Bytes { ends, .. }) | Values::List(ends, _) => {
                 ends.push(ends.last().copied().unwrap_or(0));
             }
+            Values::Map(map) => map.ends.push(map.ends.last().copied().unwrap_or(0)),
         }
         self.nulls.append_null();
         self.rows += 1;
@@ -202,7 +244,7 @@ impl ColumnBuilder {
             Values::Timestamp(values, format) => values.push(format.from_integer(value).map_err(Unfit::Value)?),
             Values::Int32(values) => values.push(i32::try_from(value).map_err(|_| out_of_range(&self.kind, value))?),
             Values::Float32(values) => values.push(value as f32),
-            Values::Boolean(_) | Values::Utf8(_) | Values::Binary(_) | Values::List(..) => {
+            Values::Boolean(_) | Values::Utf8(_) | Values::Binary(_) | Values::List(..) | Values::Map(_) => {
                 return Err(Unfit::Type(value.to_string().into()));
             }
         }
@@ -239,7 +281,7 @@ impl ColumnBuilder {
             },
             Values::Timestamp(values, format) => values.push(format.from_float(value).map_err(Unfit::Value)?),
             Values::Int64(_) | Values::Int32(_) => return whole().and_then(|value| self.append_integer(value)),
-            Values::Boolean(_) | Values::Utf8(_) | Values::Binary(_) | Values::List(..) => {
+            Values::Boolean(_) | Values::Utf8(_) | Values::Binary(_) | Values::List(..) | Values::Map(_) => {
                 return Err(Unfit::Type(value.to_string().into()));
             }
         }
@@ -283,6 +325,39 @@ impl ColumnBuilder {
         Ok(())
     }
 
+    /// Whether this is a column of maps.
+    pub(super) fn is_map(&self) -> bool {
+        matches!(self.values, Values::Map(_))
+    }
+
+    /// Appends the key of a map's next entry.
+    pub(super) fn append_key(&mut self, key: &str) -> Result<(), Unfit> {
+        if let Values::Map(map) = &mut self.values {
+            map.keys.bytes.extend_from_slice(key.as_bytes());
+            map.keys.end()?;
+        }
+        Ok(())
+    }
+
+    /// Where the value of that entry goes; none if this is no column of maps.
+    pub(super) fn value(&mut self) -> Option<&mut Self> {
+        match &mut self.values {
+            Values::Map(map) => Some(&mut map.values),
+            _ => None,
+        }
+    }
+
+    /// Ends the map whose entries have been appended.
+    pub(super) fn append_map(&mut self) -> Result<(), Unfit> {
+        if let Values::Map(map) = &mut self.values {
+            let start = position(map.ends.last());
+            map.sorted &= map.keys.ascending(start);
+            map.ends.push(end(map.values.rows)?);
+            self.appended();
+        }
+        Ok(())
+    }
+
     /// The column; then it is empty.
     pub(super) fn finish(&mut self) -> ArrayRef {
         self.rows = 0;
@@ -314,8 +389,45 @@ impl ColumnBuilder {
                 };
                 Arc::new(ListArray::new(field, ends, items, nulls))
             }
+            Values::Map(map) => {
+                let (kind, sorted) = (map.values.kind.clone(), std::mem::replace(&mut map.sorted, true));
+                let (key_offsets, key_bytes) = map.keys.take();
+                let keys = StringArray::new(key_offsets, key_bytes.into(), None);
+                let (ends, values) = (offsets(take(&mut map.ends)), map.values.finish());
+                let (ends, keys, values) = if sorted { (ends, keys, values) } else { in_order(&ends, &keys, &values) };
+                let field = map_entries(&kind);
+                let fields = match field.data_type() {
+                    DataType::Struct(fields) => fields.clone(),
+                    _ => Fields::empty(),
+                };
+                let entries = StructArray::new(fields, vec![Arc::new(keys), values], None);
+                Arc::new(MapArray::new(field, ends, entries, nulls, false))
+            }
         }
     }
+}
+
+/// The entries of each map in the order of their keys; of a key that came twice the last.
+fn in_order(
+    ends: &OffsetBuffer<i32>,
+    keys: &StringArray,
+    values: &ArrayRef,
+) -> (OffsetBuffer<i32>, StringArray, ArrayRef) {
+    let mut kept: Vec<u32> = Vec::with_capacity(keys.len());
+    let mut new_ends = Vec::with_capacity(ends.len());
+    for (start, end) in ends.iter().zip(ends.iter().skip(1)) {
+        let mut entries: Vec<u32> = (start.unsigned_abs()..end.unsigned_abs()).collect();
+        let key = |entry: &u32| keys.value(*entry as usize);
+        entries.sort_by(|a, b| key(a).cmp(key(b)).then(b.cmp(a)));
+        entries.dedup_by(|later, kept| key(later) == key(kept));
+        kept.extend(entries);
+        new_ends.push(i32::try_from(kept.len()).unwrap_or(i32::MAX));
+    }
+    let rows = UInt32Array::from(kept);
+    let taken = |column: &dyn Array| take_rows(column, &rows, None).expect("the rows are the column's own");
+    let keys = taken(keys);
+    let keys = keys.as_any().downcast_ref::<StringArray>().cloned().expect("what is taken of text is text");
+    (offsets(new_ends), keys, taken(values))
 }
 
 fn out_of_range(kind: &ColumnType, value: impl std::fmt::Display) -> Unfit {

@@ -8,7 +8,8 @@
 //!
 //! A field that is missing or null is null, a field that the schema does not name is skipped, and of a field that comes
 //! twice the last counts. Integers are taken for floats, and floats without a fraction, up to 2^53, for integers; text is
-//! never taken for a number. Binary is base64.
+//! never taken for a number. Binary is base64. A list is an array, a map an object: its entries are put into the order of
+//! their keys, so that objects that say the same are the same.
 
 mod column;
 mod visit;

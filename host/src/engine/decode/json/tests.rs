@@ -163,6 +163,32 @@ fn binary_is_base64_and_lists_nest() {
 }
 
 #[test]
+fn objects_are_maps_in_the_order_of_their_keys() {
+    let payloads = [
+        r#"{"m":{"b":1.5,"a":null,"b":2},"n":{}}"#,
+        r#"{"m":{"lost":1,"x":"text"}}"#,
+        r#"{"m":{"gone":0},"m":{"c":3,"d":4}}"#,
+        r#"{"m":null}"#,
+        r#"{"m":{"k":[1]}}"#,
+    ];
+    let fields = [field("m", "map<utf8,float64>"), field("n", "map<utf8,utf8>")];
+    let decoded = decode(&fields, &payloads);
+    let maps = decoded.batch.column(0).as_map();
+    assert_eq!(ColumnType::from_arrow(maps.data_type()).unwrap().arrow(), *maps.data_type());
+    assert_eq!((maps.len(), maps.null_count(), maps.value_offsets()), (3, 1, &[0, 2, 4, 4][..]));
+    assert_eq!(maps.keys().as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    let values = maps.values().as_primitive::<Float64Type>();
+    assert_eq!(values.iter().collect::<Vec<_>>(), [None, Some(2.0), Some(3.0), Some(4.0)]);
+    let empty = decoded.batch.column(1).as_map();
+    assert_eq!((empty.is_valid(0), empty.null_count(), empty.entries().len()), (true, 2, 0));
+    let errors: Vec<_> = decoded.errors.iter().map(|(event, detail)| (*event, detail.as_str())).collect();
+    assert_eq!(errors, [(1, "field m: wanted float64, got text"), (4, "field m: wanted float64, got a list")]);
+    assert_eq!(error("map<utf8,int64>", "[1]"), "field x: wanted map<utf8,int64>, got a list");
+    assert_eq!(error("map<utf8,int64>", "7"), "field x: wanted map<utf8,int64>, got 7");
+    assert!(!error("map<utf8,int64>", r#"{"a":1"#).is_empty());
+}
+
+#[test]
 fn what_is_not_utf8_is_an_error_alone() {
     let lines: [&[u8]; 4] = [br#"{"tid":"ok"}"#, b"{\"tid\":\"\xff\"}", b"{\"other\":\"\xc3\"}", br#"{"tid":"too"}"#];
     let decoded = JsonDecoder::new(transaction()).decode(&raw(&lines));

@@ -170,8 +170,46 @@ impl<'de> Visitor<'de> for Cell<'_> {
         Cell { column, name, problem }.done(appended)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        self.refuse(Unfit::Type("an object".into()))
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let Self { column, name, problem } = self;
+        if !column.is_map() {
+            return Cell { column, name, problem }.refuse(Unfit::Type("an object".into()));
+        }
+        while entries.next_key_seed(Entry { column: &mut *column, name, problem: &mut *problem })?.is_some() {
+            let Some(value) = column.value() else { break };
+            entries.next_value_seed(Cell { column: value, name, problem: &mut *problem })?;
+        }
+        let appended = column.append_map();
+        Cell { column, name, problem }.done(appended)
+    }
+}
+
+/// The key of a map's next entry.
+struct Entry<'a> {
+    column: &'a mut ColumnBuilder,
+    name: &'a str,
+    problem: &'a mut Option<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Entry<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Entry<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<(), E> {
+        let Self { column, name, problem } = self;
+        let appended = column.append_key(key);
+        Cell { column, name, problem }.done(appended)
     }
 }
 

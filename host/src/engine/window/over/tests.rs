@@ -21,7 +21,7 @@ type Row = (i64, Micros, i64);
 fn plan(frames: [Frame; 3], update: bool) -> Arc<OverPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
     let uses = ["sum", "count", "last"].into_iter().zip(frames).map(|(name, frame)| {
-        let factory = builtin(name, &[value.clone()]).unwrap();
+        let factory = builtin(name, &[value.clone()], &serde_json::Map::new()).unwrap();
         let inputs = factory.signature().input.iter().map(|name| match name.as_str() {
             "value" => InputRef::Column(0),
             "event_timestamp" => InputRef::Time,

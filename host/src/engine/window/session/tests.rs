@@ -20,7 +20,7 @@ const UNIT: Micros = MILLISECOND;
 fn plan(gap: Micros) -> Arc<SessionPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
     let uses = ["count", "sum"].map(|name| AggregateUse {
-        factory: builtin(name, &[value.clone()]).unwrap(),
+        factory: builtin(name, &[value.clone()], &serde_json::Map::new()).unwrap(),
         inputs: vec![InputRef::Column(0)],
         filter: None,
     });

@@ -9,8 +9,8 @@
 //! 25   ⌈features / 8⌉  validity, a bit a feature from the lowest: 1 = not null
 //!      then a slot a feature, in the order of the schema:
 //!        boolean 1 · int32, float32 4 · int64, float64, timestamp 8
-//!        utf8, binary, list 4: where its bytes end in the tail
-//!      then the tail: the bytes of utf8, binary and list features one after the other
+//!        utf8, binary, list, map 4: where its bytes end in the tail
+//!      then the tail: the bytes of utf8, binary, list and map features one after the other
 //! ```
 //! A list in the tail, and a list in a list:
 //! ```text
@@ -18,9 +18,16 @@
 //!  4   ⌈items / 8⌉  validity
 //!      then the items: fixed-width ones as in a slot; else for each the end of its bytes (u32), then the bytes
 //! ```
+//! A map in the tail:
+//! ```text
+//!  0   4  how many bytes its keys take, u32
+//!  4      the keys, as a list of utf8; then the values, as a list of as many
+//! ```
 //! A null's slot is zero (for the kinds in the tail: the end of the one before) and means nothing.
 
-use arrow::array::ListArray;
+use std::ops::Range;
+
+use arrow::array::StringArray;
 use bytes::Buf;
 
 use crate::record::{ColumnType, Value};
@@ -67,7 +74,7 @@ fn width(kind: &ColumnType) -> Option<usize> {
         ColumnType::Boolean => Some(1),
         ColumnType::Int32 | ColumnType::Float32 => Some(4),
         ColumnType::Int64 | ColumnType::Float64 | ColumnType::Timestamp => Some(8),
-        ColumnType::Utf8 | ColumnType::Binary | ColumnType::List(_) => None,
+        ColumnType::Utf8 | ColumnType::Binary | ColumnType::List(_) | ColumnType::Map(_) => None,
     }
 }
 
@@ -130,7 +137,7 @@ fn put_slot(out: &mut Vec<u8>, tail: &mut Vec<u8>, cells: &Cells<'_>, row: usize
         Cells::Int64(array) => put(out, null, array.value(row).to_le_bytes()),
         Cells::Float64(array) => put(out, null, array.value(row).to_le_bytes()),
         Cells::Timestamp(array) => put(out, null, array.value(row).to_le_bytes()),
-        Cells::Utf8(_) | Cells::Binary(_) | Cells::List(..) => {
+        Cells::Utf8(_) | Cells::Binary(_) | Cells::List(..) | Cells::Map(..) => {
             if !null {
                 put_tail(tail, cells, row);
             }
@@ -152,13 +159,21 @@ fn put_tail(out: &mut Vec<u8>, cells: &Cells<'_>, row: usize) {
     match cells {
         Cells::Utf8(array) => out.extend_from_slice(array.value(row).as_bytes()),
         Cells::Binary(array) => out.extend_from_slice(array.value(row)),
-        Cells::List(lists, items) => put_list(out, lists, items, row),
+        Cells::List(lists, items) => put_list(out, items, Cells::span(lists.value_offsets(), row)),
+        Cells::Map(maps, keys, values) => put_map(out, keys, values, Cells::span(maps.value_offsets(), row)),
         _ => {}
     }
 }
 
-fn put_list(out: &mut Vec<u8>, lists: &ListArray, items: &Cells<'_>, row: usize) {
-    let span = Cells::span(lists, row);
+fn put_map(out: &mut Vec<u8>, keys: &StringArray, values: &Cells<'_>, span: Range<usize>) {
+    let mut bytes = Vec::new();
+    put_list(&mut bytes, &Cells::Utf8(keys), span.clone());
+    put_end(out, bytes.len());
+    out.extend_from_slice(&bytes);
+    put_list(out, values, span);
+}
+
+fn put_list(out: &mut Vec<u8>, items: &Cells<'_>, span: Range<usize>) {
     put_end(out, span.len());
     put_validity(out, span.clone().map(|item| items.array().is_valid(item)));
     let mut tail = Vec::new();
@@ -249,7 +264,7 @@ fn fixed(kind: &ColumnType, mut slot: &[u8]) -> Option<Option<Value>> {
         ColumnType::Float32 => slot.try_get_f32_le().ok().map(Value::Float32),
         ColumnType::Float64 => slot.try_get_f64_le().ok().map(Value::Float64),
         ColumnType::Timestamp => slot.try_get_i64_le().ok().map(Value::Timestamp),
-        ColumnType::Utf8 | ColumnType::Binary | ColumnType::List(_) => return None,
+        ColumnType::Utf8 | ColumnType::Binary | ColumnType::List(_) | ColumnType::Map(_) => return None,
     })
 }
 
@@ -258,8 +273,23 @@ fn variable(kind: &ColumnType, bytes: &[u8]) -> Option<Value> {
         ColumnType::Utf8 => std::str::from_utf8(bytes).ok().map(|text| Value::Utf8(text.to_owned())),
         ColumnType::Binary => Some(Value::Binary(bytes.to_vec())),
         ColumnType::List(item) => list(item, bytes).map(Value::List),
+        ColumnType::Map(value) => map(value, bytes).map(Value::Map),
         _ => None,
     }
+}
+
+fn map(kind: &ColumnType, mut bytes: &[u8]) -> Option<Vec<(String, Value)>> {
+    let length = usize::try_from(bytes.try_get_u32_le().ok()?).ok()?;
+    let (keys, values) = bytes.split_at_checked(length)?;
+    let (keys, values) = (list(&ColumnType::Utf8, keys)?, list(kind, values)?);
+    if keys.len() != values.len() {
+        return None;
+    }
+    let entries = keys.into_iter().zip(values).map(|(key, value)| match key {
+        Value::Utf8(key) => Some((key, value)),
+        _ => None,
+    });
+    entries.collect()
 }
 
 fn list(kind: &ColumnType, mut bytes: &[u8]) -> Option<Vec<Value>> {

@@ -219,7 +219,7 @@ pub(super) fn put_key(out: &mut Vec<u8>, keys: &[Cells<'_>], row: usize) {
             Cells::Utf8(array) => put_text(out, array.value(row)),
             Cells::Binary(array) => put_bytes(out, array.value(row)),
             // Refused when the store opens.
-            Cells::Float32(_) | Cells::Float64(_) | Cells::List(..) => {}
+            Cells::Float32(_) | Cells::Float64(_) | Cells::List(..) | Cells::Map(..) => {}
         }
     }
 }
@@ -235,7 +235,7 @@ pub(super) fn put_key_values(out: &mut Vec<u8>, key: &[Value]) {
             Value::Utf8(value) => put_text(out, value),
             Value::Binary(value) => put_bytes(out, value),
             // No types of keys.
-            Value::Null | Value::Float32(_) | Value::Float64(_) | Value::List(_) => {}
+            Value::Null | Value::Float32(_) | Value::Float64(_) | Value::List(_) | Value::Map(_) => {}
         }
     }
 }

@@ -86,7 +86,7 @@ impl KeyWriter {
                 Cells::Utf8(array) => put(out, STRING, array.value(row).as_bytes()),
                 Cells::Binary(array) => put(out, BYTES, array.value(row)),
                 // Refused when the store opens.
-                Cells::Float32(_) | Cells::Float64(_) | Cells::List(..) => {}
+                Cells::Float32(_) | Cells::Float64(_) | Cells::List(..) | Cells::Map(..) => {}
             }
         });
     }
@@ -100,7 +100,7 @@ impl KeyWriter {
             Some(Value::Timestamp(value)) => put(out, UNIX_TIMESTAMP, &super::value::seconds(*value).to_le_bytes()),
             Some(Value::Utf8(value)) => put(out, STRING, value.as_bytes()),
             Some(Value::Binary(value)) => put(out, BYTES, value),
-            Some(Value::Null | Value::Float32(_) | Value::Float64(_) | Value::List(_)) | None => {}
+            Some(Value::Null | Value::Float32(_) | Value::Float64(_) | Value::List(_) | Value::Map(_)) | None => {}
         });
     }
 

@@ -131,6 +131,18 @@ fn values_are_feasts_byte_for_byte_and_read_back() {
     }
 }
 
+/// Made by Feast 0.67's own messages: `Value(map_val=Map(val={"a": Value(int64_val=1)}))`.
+#[test]
+fn a_map_is_feasts_map() {
+    let kind = ColumnType::parse("map<utf8,int64>").unwrap();
+    let map = Value::Map(vec![("a".into(), Value::Int64(1))]);
+    let bytes = hex("a201090a070a016112022001");
+    assert_eq!(FeastValue::new(map.clone(), &kind).encode_to_vec(), bytes);
+    assert_eq!(FeastValue::decode(bytes.as_slice()).unwrap().into_value(&kind), Some(map.clone()));
+    let floats = ColumnType::parse("map<utf8,float64>").unwrap();
+    assert_eq!(FeastValue::new(map, &kind).into_value(&floats), None);
+}
+
 #[test]
 fn timestamps_are_feasts_byte_for_byte() {
     let vectors: Json = serde_json::from_str(VECTORS).unwrap();

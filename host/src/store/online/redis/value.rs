@@ -2,7 +2,9 @@
 //!
 //! The messages are Feast's `protos/feast/types/Value.proto`, reduced to the fields of our types. A null is a value
 //! with nothing set; Feast's `null_val` reads as null too. A list with a null in it, and a list of lists, is a
-//! `list_val`, whose items are values. Times have whole seconds in Feast: what is finer is cut off.
+//! `list_val`, whose items are values; a map is a `map_val`, with its entries in the order of their keys. Times have whole seconds in Feast: what is finer is cut off.
+
+use std::collections::BTreeMap;
 
 use prost::{Message, Oneof};
 
@@ -37,7 +39,7 @@ pub(super) fn seconds(time: Micros) -> i64 {
 /// A value of a feature.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct FeastValue {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18, 19, 42")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 42")]
     kind: Option<Kind>,
 }
 
@@ -77,6 +79,8 @@ enum Kind {
     UnixTimestampList(Int64List),
     #[prost(int32, tag = "19")]
     Null(i32),
+    #[prost(message, tag = "20")]
+    Map(FeastMap),
     #[prost(message, tag = "42")]
     List(RepeatedValue),
 }
@@ -124,6 +128,12 @@ struct BoolList {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct FeastMap {
+    #[prost(btree_map = "string, message", tag = "1")]
+    val: BTreeMap<String, FeastValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct RepeatedValue {
     #[prost(message, repeated, tag = "1")]
     val: Vec<FeastValue>,
@@ -143,6 +153,7 @@ impl FeastValue {
             Value::Utf8(value) => Some(Kind::String(value)),
             Value::Binary(value) => Some(Kind::Bytes(value)),
             Value::List(items) => Some(list(items, kind)),
+            Value::Map(entries) => Some(map(entries, kind)),
         };
         Self { kind }
     }
@@ -166,15 +177,24 @@ impl FeastValue {
             (ColumnType::Timestamp, Kind::UnixTimestamp(seconds)) => seconds.checked_mul(SECOND).map(Value::Timestamp),
             (ColumnType::Utf8, Kind::String(value)) => Some(Value::Utf8(value)),
             (ColumnType::Binary, Kind::Bytes(value)) => Some(Value::Binary(value)),
+            (ColumnType::Map(value), Kind::Map(map)) => {
+                let entries = map.val.into_iter().map(|(key, held)| Some((key, held.into_value(value)?)));
+                entries.collect::<Option<Vec<_>>>().map(Value::Map)
+            }
             (ColumnType::List(item), held) => items(held, item).map(Value::List),
             _ => None,
         }
     }
 }
 
+fn map(entries: Vec<(String, Value)>, kind: &ColumnType) -> Kind {
+    let ColumnType::Map(of) = kind else { return Kind::Map(FeastMap::default()) };
+    Kind::Map(FeastMap { val: entries.into_iter().map(|(key, value)| (key, FeastValue::new(value, of))).collect() })
+}
+
 fn list(items: Vec<Value>, kind: &ColumnType) -> Kind {
     let ColumnType::List(item) = kind else { return Kind::List(RepeatedValue::default()) };
-    if items.contains(&Value::Null) || matches!(**item, ColumnType::List(_)) {
+    if items.contains(&Value::Null) || !item.is_scalar() {
         let val = items.into_iter().map(|value| FeastValue::new(value, item)).collect();
         return Kind::List(RepeatedValue { val });
     }
@@ -193,7 +213,7 @@ fn list(items: Vec<Value>, kind: &ColumnType) -> Kind {
         ColumnType::Timestamp => Kind::UnixTimestampList(Int64List { val: of!(Timestamp).map(seconds).collect() }),
         ColumnType::Utf8 => Kind::StringList(StringList { val: of!(Utf8).collect() }),
         ColumnType::Binary => Kind::BytesList(BytesList { val: of!(Binary).collect() }),
-        ColumnType::List(_) => Kind::List(RepeatedValue::default()),
+        ColumnType::List(_) | ColumnType::Map(_) => Kind::List(RepeatedValue::default()),
     }
 }
 
