@@ -9,8 +9,11 @@
 //! are merged, the newest of both are kept.
 //!
 //! Always true: the value is that of folding the kept rows in their order into nothing, so it does not depend on
-//! arrival, on panes, nor on how rows were cut, whatever the inner aggregate promises. What the inner aggregate rejects
-//! is left out of the value, without a word: it is folded anew at each evaluation.
+//! arrival, on panes, nor on how rows were cut, whatever the inner aggregate promises.
+//!
+//! User code may reject a row, or fault on it. So that this is told when the row comes, and not at each evaluation as long
+//! as the row is kept, each row is tried by itself first. What the inner aggregate rejects only after other rows, such as
+//! a sum that overflows, is left out of the value without a word.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type, Timestam
 use super::builtin::{OFFSET, PARTITION, SOURCE};
 use super::{Aggregate, AggregateFactory, AggregateSignature, Updated};
 use crate::engine::udf::CallError;
-use crate::record::{Columns, EVENT_TIMESTAMP, timestamp_type};
+use crate::record::{Columns, EVENT_TIMESTAMP, Rejection, timestamp_type};
 use crate::time::Micros;
 
 /// The most rows that can be kept.
@@ -90,7 +93,8 @@ impl AggregateFactory for Factory {
 
     fn create(&self) -> Result<Box<dyn Aggregate>, CallError> {
         let inputs = self.inner.signature().input.len();
-        Ok(Box::new(Newest { keep: self.keep.clone(), inner: self.inner.create()?, inputs }))
+        let tried = self.inner.digest().is_some();
+        Ok(Box::new(Newest { keep: self.keep.clone(), inner: self.inner.create()?, inputs, tried }))
     }
 
     fn exact(&self) -> bool {
@@ -103,6 +107,22 @@ struct Newest {
     inner: Box<dyn Aggregate>,
     /// How many of the columns the inner aggregate folds: the first.
     inputs: usize,
+    /// Whether it is user code, so that rows are tried before they are kept.
+    tried: bool,
+}
+
+impl Newest {
+    /// Which rows the inner aggregate rejects by themselves.
+    fn rejected(&mut self, input: &Columns) -> Result<Vec<Rejection>, CallError> {
+        if !self.tried || input.rows == 0 {
+            return Ok(Vec::new());
+        }
+        let mut alone = input.clone();
+        alone.columns.truncate(self.inputs);
+        let groups: Vec<u32> = (0..).take(input.rows).collect();
+        let fresh = self.inner.initial(input.rows)?;
+        Ok(self.inner.update(fresh, &groups, &alone)?.rejected)
+    }
 }
 
 impl Aggregate for Newest {
@@ -111,7 +131,17 @@ impl Aggregate for Newest {
     }
 
     fn update(&mut self, state: Columns, groups: &[u32], input: &Columns) -> Result<Updated, CallError> {
-        Ok(Updated { state: self.keep.update(&state, groups, input, None)?, rejected: Vec::new() })
+        let rejected = self.rejected(input)?;
+        let present = (!rejected.is_empty()).then(|| {
+            let mut present = vec![true; input.rows];
+            for rejection in &rejected {
+                if let Some(present) = present.get_mut(rejection.row as usize) {
+                    *present = false;
+                }
+            }
+            NullBuffer::from(present)
+        });
+        Ok(Updated { state: self.keep.update(&state, groups, input, present.as_ref())?, rejected })
     }
 
     fn merge(&mut self, state: Columns, groups: &[u32], partial: &Columns) -> Result<Columns, CallError> {

@@ -138,6 +138,15 @@ fn the_newest_rows_alone_are_folded_as_if_they_were_all() {
     // Seconds 3 and 4 are left of group 1, second 1 of group 0.
     let output = kept.evaluate(&state, &[0; 2], &[4 * SECOND; 2]).unwrap();
     assert_eq!(values(&output), [0.125, 1.5]);
+    // What is rejected is told as it comes, and not kept.
+    let mut odd = input.clone();
+    odd.columns[0] =
+        Arc::new(Float64Array::from(vec![Some(1.0), Some(f64::NAN), Some(1.0), Some(f64::INFINITY), None]));
+    let empty = kept.initial(1).unwrap();
+    let updated = kept.update(empty, &[0; 5], &odd).unwrap();
+    assert_eq!(updated.rejected.iter().map(|rejection| rejection.row).collect::<Vec<_>>(), [1, 3]);
+    // Seconds 2 and 4 are the newest, of which the last is null.
+    assert_eq!(values(&kept.evaluate(&updated.state, &[0], &[4 * SECOND]).unwrap()), [0.25]);
     let initial = kept.initial(2).unwrap();
     assert_eq!(values(&kept.evaluate(&initial, &[0; 2], &[4 * SECOND; 2]).unwrap()), [0.0, 0.0]);
 }

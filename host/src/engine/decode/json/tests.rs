@@ -256,7 +256,9 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
 proptest! {
     #[test]
     fn agrees_with_a_plain_parser(rows in prop::collection::vec(prop::collection::hash_map("[a-f]", json(), 0..6), 0..8)) {
-        let fields = [field("a", "utf8"), field("b", "int64"), field("c", "float64"), field("d", "boolean")];
+        let mut fields = vec![field("a", "utf8"), field("b", "int64"), field("c", "float64"), field("d", "boolean")];
+        fields.extend([field("e", "list<float64>"), field("f", "map<utf8,float64>")]);
+        let number = |v: &serde_json::Value| v.is_null() || v.is_number();
         let lines: Vec<_> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
         let lines: Vec<_> = lines.iter().map(String::as_str).collect();
         let decoded = decode(&fields, &lines);
@@ -266,6 +268,8 @@ proptest! {
                 && get(row, "b").is_none_or(|v| v.is_i64() || v.as_f64().is_some_and(|v| v.fract() == 0.0))
                 && get(row, "c").is_none_or(|v| v.is_number())
                 && get(row, "d").is_none_or(|v| v.is_boolean())
+                && get(row, "e").is_none_or(|v| v.as_array().is_some_and(|items| items.iter().all(number)))
+                && get(row, "f").is_none_or(|v| v.as_object().is_some_and(|entries| entries.values().all(number)))
         };
         let good: Vec<_> = (0u32..).zip(&rows).filter(|(_, row)| fits(row)).collect();
         prop_assert_eq!(&decoded.events, &good.iter().map(|(event, _)| *event).collect::<Vec<_>>());
@@ -281,6 +285,20 @@ proptest! {
             prop_assert_eq!(float, get(row, "c").and_then(|v| v.as_f64()));
             let flag = present(3).then(|| batch.column(3).as_boolean().value(at));
             prop_assert_eq!(flag, get(row, "d").and_then(|v| v.as_bool()));
+            let floats = |values: &ArrayRef| values.as_primitive::<Float64Type>().iter().collect::<Vec<_>>();
+            let list = present(4).then(|| floats(&batch.column(4).as_list::<i32>().value(at)));
+            let expected = get(row, "e").map(|v| v.as_array().unwrap().iter().map(|v| v.as_f64()).collect::<Vec<_>>());
+            prop_assert_eq!(list, expected);
+            let map = present(5).then(|| {
+                let entries = batch.column(5).as_map().value(at);
+                let keys = entries.column(0).as_string::<i32>().iter().flatten().map(str::to_owned);
+                keys.zip(floats(entries.column(1))).collect::<Vec<_>>()
+            });
+            let expected = get(row, "f").map(|v| {
+                let entries = v.as_object().unwrap().iter().map(|(key, v)| (key.clone(), v.as_f64()));
+                entries.collect::<std::collections::BTreeMap<_, _>>().into_iter().collect::<Vec<_>>()
+            });
+            prop_assert_eq!(map, expected);
         }
     }
 
