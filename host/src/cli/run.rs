@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use millrace::config::plan::Plan;
-use millrace::config::project::{Layout, OnlineStore, Output, Project};
+use millrace::config::plan::{OutputPlan, OutputTarget, Plan};
+use millrace::config::project::{Layout, OnlineStore, Project};
 use millrace::config::units::parse_duration;
 use millrace::sink::json_lines::JsonLinesSink;
+use millrace::sink::kafka::KafkaSink;
+use millrace::sink::{Sink, SinkError};
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::log::LogWriter;
 use millrace::store::online::embedded::EmbeddedStore;
@@ -124,13 +126,17 @@ fn open(project: &Project, plan: &Plan) -> Result<(Outlets, Arc<dyn OnlineReader
     let log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?) } else { None };
     let limits = Limits { max_bytes: project.dead_letters.max_size, max_age: project.dead_letters.max_age };
     let dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?;
-    let file = |output: &Output| {
-        let Output::File { path } = output;
-        JsonLinesSink::create(path.value.clone())
-    };
-    let files = plan.views.iter().map(|view| view.outputs.iter().map(file).collect());
-    let files = files.collect::<Result<_, _>>()?;
-    Ok((Outlets { online, log, dead_letters, files }, reader))
+    let outputs = plan.views.iter().map(|view| view.outputs.iter().map(sink).collect());
+    let outputs = outputs.collect::<Result<_, _>>()?;
+    Ok((Outlets { online, log, dead_letters, outputs }, reader))
+}
+
+/// Opens an output.
+fn sink(output: &OutputPlan) -> Result<Sink, SinkError> {
+    Ok(match &output.target {
+        OutputTarget::File(path) => Sink::File(JsonLinesSink::create(path)?.with_form(output.form.clone())),
+        OutputTarget::Kafka(options) => Sink::Kafka(Box::new(KafkaSink::open(options.clone())?)),
+    })
 }
 
 fn print_summary(plan: &Plan, summary: &Summary, took: i64) {

@@ -1,10 +1,11 @@
-//! The thread that keeps what comes out: online store, offline log, files, dead letters; and ends epochs.
+//! The thread that keeps what comes out: online store, offline log, outputs, dead letters; and ends epochs.
 //!
 //! Always true: an epoch ends when every shard has given out what came before its barrier and all of that is safe; only
-//! then do the sources hear which offsets are. A store that is away is tried again with back-off while its queue fills,
-//! which holds the workers and so the sources; nothing is dropped.
+//! then do the sources hear which offsets are. A store or an output that is away is tried again with back-off while its
+//! queue fills, which holds the workers and so the sources; nothing is dropped.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +22,7 @@ use crate::config::plan::{Plan, ViewPlan};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
 use crate::error::Blame;
 use crate::record::{DeadLetter, Origin};
-use crate::sink::json_lines::JsonLinesSink;
-use crate::store::StoreError;
+use crate::sink::Sink;
 use crate::store::dead_letter::{DeadLetterWriter, NamedLetter};
 use crate::store::log::{ChunkHeader, ChunkKind, LogWriter, Position};
 use crate::store::online::{OnlineBatch, OnlineWriter};
@@ -39,8 +39,8 @@ pub struct Outlets {
     pub log: Option<LogWriter>,
     /// Rows in error.
     pub dead_letters: DeadLetterWriter,
-    /// The files of each view, by its index.
-    pub files: Vec<Vec<JsonLinesSink>>,
+    /// Further outputs of each view, by its index.
+    pub outputs: Vec<Vec<Sink>>,
 }
 
 /// What a run has done.
@@ -136,7 +136,7 @@ impl Keeper {
             if let Some(rows) = self.summary.rows.get_mut(index) {
                 *rows += emission.batch.num_rows() as u64;
             }
-            self.write_files(index, emission)?;
+            self.write_outputs(index, emission)?;
         }
         if view.offline && (emission.kind == EmissionKind::Close || view.log_updates) {
             self.log(view, emission, positions)?;
@@ -144,14 +144,10 @@ impl Keeper {
         self.write_online(view, emission)
     }
 
-    fn write_files(&mut self, index: usize, emission: &Emission) -> Result<(), TopologyError> {
-        let Some(files) = self.outlets.files.get_mut(index).filter(|files| !files.is_empty()) else { return Ok(()) };
-        let live = match &emission.deleted {
-            None => emission.batch.clone(),
-            Some(deleted) => filter_record_batch(&emission.batch, &not(deleted)?)?,
-        };
-        for file in files {
-            file.write(&live).map_err(|error| TopologyError::Output(error.to_string()))?;
+    fn write_outputs(&mut self, index: usize, emission: &Emission) -> Result<(), TopologyError> {
+        for output in self.outlets.outputs.get_mut(index).into_iter().flatten() {
+            output.write(&emission.batch, emission.deleted.as_ref())?;
+            retrying(&self.stop, || output.drain())?;
         }
         Ok(())
     }
@@ -260,8 +256,8 @@ impl Keeper {
             retrying(&self.stop, || log.flush().map(drop))?;
         }
         retrying(&self.stop, || self.outlets.dead_letters.flush())?;
-        for file in self.outlets.files.iter_mut().flatten() {
-            file.flush().map_err(|error| TopologyError::Output(error.to_string()))?;
+        for output in self.outlets.outputs.iter_mut().flatten() {
+            retrying(&self.stop, || output.flush())?;
         }
         Ok(())
     }
@@ -285,15 +281,18 @@ fn online_batch(
     }
 }
 
-/// Calls until the store takes it; says once that it is away, and once that it is back.
-fn retrying<T>(stop: &Stop, mut call: impl FnMut() -> Result<T, StoreError>) -> Result<T, TopologyError> {
+/// Calls until a store or an output takes it; says once that it is away, and once that it is back.
+fn retrying<T, E>(stop: &Stop, mut call: impl FnMut() -> Result<T, E>) -> Result<T, TopologyError>
+where
+    E: Blame + Display + Into<TopologyError>,
+{
     let (mut pause, longest) = BACK_OFF;
     let mut away = false;
     loop {
         match call() {
             Ok(value) => {
                 if away {
-                    tracing::info!("the store is back");
+                    tracing::info!("what was not available is back");
                 }
                 return Ok(value);
             }
@@ -304,11 +303,11 @@ fn retrying<T>(stop: &Stop, mut call: impl FnMut() -> Result<T, StoreError>) -> 
                 away = true;
                 metrics::counter!("millrace_store_retries_total").increment(1);
                 if stop.wait(pause) {
-                    return Err(TopologyError::Store(error));
+                    return Err(error.into());
                 }
                 pause = (pause * 2).min(longest);
             }
-            Err(error) => return Err(TopologyError::Store(error)),
+            Err(error) => return Err(error.into()),
         }
     }
 }

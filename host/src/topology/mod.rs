@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use crate::config::plan::Plan;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
+use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::source::intake::lanes;
 use crate::store::StoreError;
@@ -60,9 +61,9 @@ pub enum TopologyError {
     /// A store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An output file refuses.
-    #[error("{0}")]
-    Output(String),
+    /// An output refuses.
+    #[error(transparent)]
+    Sink(#[from] Arc<SinkError>),
     /// A thread could not be started, or died.
     #[error("{0}")]
     Thread(String),
@@ -77,13 +78,19 @@ impl From<arrow::error::ArrowError> for TopologyError {
     }
 }
 
+impl From<SinkError> for TopologyError {
+    fn from(error: SinkError) -> Self {
+        Self::Sink(Arc::new(error))
+    }
+}
+
 impl Blame for TopologyError {
     fn fault(&self) -> Fault {
         match self {
             Self::Call(error) => error.fault(),
             Self::Source(error) => error.fault(),
             Self::Store(error) => error.fault(),
-            Self::Output(_) => Fault::External,
+            Self::Sink(error) => error.fault(),
             Self::Thread(_) | Self::Stopped => Fault::Internal,
         }
     }

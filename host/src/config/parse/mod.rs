@@ -5,6 +5,7 @@
 
 mod feature;
 mod like;
+mod output;
 mod schema;
 mod settings;
 mod source;

@@ -3,10 +3,12 @@
 
 mod components;
 mod features;
+mod outputs;
 mod steps;
 mod version;
 mod view;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::diagnostics::{Diagnostics, SourceText, Span};
@@ -15,6 +17,8 @@ use crate::engine::decode::{DecodeField, EventTime, JsonDecoder, TimeFormat};
 use crate::engine::front::FrontPlan;
 use crate::engine::latest::LatestPlan;
 use crate::engine::window::plan::WindowPlan;
+use crate::sink::json_lines::RowForm;
+use crate::sink::kafka;
 use crate::store::online::OnlineView;
 use crate::time::{Micros, micros};
 use components::Components;
@@ -76,11 +80,29 @@ pub struct ViewPlan {
     /// How many of its columns are keys: the first ones.
     pub keys: usize,
     /// Further outputs.
-    pub outputs: Vec<project::Output>,
+    pub outputs: Vec<OutputPlan>,
     /// The digests of its UDFs.
     pub digests: Vec<String>,
     /// The hash of its resolved definition, its UDFs and the engine's semantics.
     pub version: String,
+}
+
+/// An output, resolved.
+#[derive(Clone, Debug)]
+pub struct OutputPlan {
+    /// Where rows go.
+    pub target: OutputTarget,
+    /// How they are written.
+    pub form: RowForm,
+}
+
+/// Where an output's rows go.
+#[derive(Clone, Debug)]
+pub enum OutputTarget {
+    /// A file of JSON lines.
+    File(PathBuf),
+    /// A Kafka topic.
+    Kafka(kafka::Options),
 }
 
 /// Plans a project: loads its components, binds its UDFs and compiles its SQL.

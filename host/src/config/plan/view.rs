@@ -6,6 +6,7 @@ use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 
 use super::components::Components;
 use super::features::Features;
+use super::outputs::outputs;
 use super::steps::{Steps, display};
 use super::version::version;
 use super::{ShardPlan, SourcePlan, ViewPlan};
@@ -95,6 +96,7 @@ impl ViewPlanner<'_> {
             keys: keys.clone(),
             ttl: view.ttl,
         };
+        let names: Vec<String> = keys.iter().map(|(name, _)| name.clone()).collect();
         let version = version(self.project, view, &digests);
         let shard = match spec {
             Some(spec) => ShardPlan::Windowed(Arc::new(WindowPlan {
@@ -118,7 +120,7 @@ impl ViewPlanner<'_> {
             offline: view.offline,
             log_updates: view.log_updates,
             keys: keys.len(),
-            outputs: view.outputs.clone(),
+            outputs: outputs(self.project, &view.outputs, &names, self.errors),
             digests,
             version,
         })
