@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::diagnostics::Spanned;
+use super::diagnostics::{Span, Spanned};
 use crate::record::ColumnType;
 use crate::time::Micros;
 
@@ -433,6 +433,8 @@ pub struct Emit {
 pub struct Output {
     /// Where.
     pub target: OutputTarget,
+    /// Where it stands in the file.
+    pub place: Span,
     /// What the event timestamp is called; none: its own name.
     pub time_name: Option<Spanned<String>>,
     /// How the event timestamp is written; none: RFC 3339 in UTC with milliseconds.
@@ -458,6 +460,8 @@ pub enum OutputTarget {
         /// librdkafka's own properties.
         properties: Vec<(Spanned<String>, String)>,
     },
+    /// Whoever listens at `WS /v1/subscribe`.
+    WebSocket,
 }
 
 /// One feature of a view.
@@ -524,6 +528,8 @@ pub struct Service {
     pub name: Spanned<String>,
     /// What it serves, in order; at least one.
     pub features: Vec<ServiceFeature>,
+    /// Where its combined rows go.
+    pub outputs: Vec<Output>,
 }
 
 /// `view`, `view:feature` or `view:feature as name`.

@@ -208,6 +208,9 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!(properties, [("linger.ms", "1"), ("security.protocol", "plaintext")]);
     let OutputTarget::Kafka { brokers: Some(brokers), key: None, .. } = &hourly.outputs[1].target else { panic!("kafka") };
     assert_eq!(brokers.value, "127.0.0.1:9093");
+    assert!(matches!(hourly.outputs[2].target, OutputTarget::WebSocket));
+    assert_eq!(hourly.outputs[2].time_format.as_ref().unwrap().value, TimeFormat::EpochMillis);
+    assert_eq!((project.services[0].outputs.len(), project.services[1].outputs.len()), (0, 2));
     assert!(hourly.log_updates && !hourly.emit_empty && !hourly.skip_unchanged);
     assert!(hourly.transforms[0].input.is_none(), "just a name");
     let output = hourly.transforms[1].output.as_ref().unwrap();

@@ -5,6 +5,7 @@
 
 pub mod json_lines;
 pub mod kafka;
+pub mod subscribers;
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not};
@@ -12,6 +13,7 @@ use arrow::compute::{filter_record_batch, not};
 use crate::error::{Blame, Fault};
 use json_lines::{JsonLinesError, JsonLinesSink};
 use kafka::KafkaSink;
+use subscribers::Feed;
 
 /// Why an output did not take rows.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +63,13 @@ pub enum Sink {
     File(JsonLinesSink),
     /// A Kafka topic.
     Kafka(Box<KafkaSink>),
+    /// Whoever listens.
+    Subscribers(Feed),
 }
 
 impl Sink {
-    /// Adds rows. Those that `deleted` marks say that their key is gone: a file leaves them out, a topic gets a record
-    /// without a value.
+    /// Adds final rows. Those that `deleted` marks say that their key is gone: a topic gets a record without a value,
+    /// others leave them out.
     ///
     /// # Errors
     /// [`SinkError`]; no retry helps.
@@ -74,6 +78,18 @@ impl Sink {
             (Self::File(file), None) => Ok(file.write(batch)?),
             (Self::File(file), Some(deleted)) => Ok(file.write(&filter_record_batch(batch, &not(deleted)?)?)?),
             (Self::Kafka(topic), deleted) => topic.write(batch, deleted),
+            (Self::Subscribers(feed), deleted) => feed.write(batch, deleted),
+        }
+    }
+
+    /// Shows provisional rows to subscribers that want them; nobody else gets any.
+    ///
+    /// # Errors
+    /// [`SinkError`]; no retry helps.
+    pub fn show(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
+        match self {
+            Self::Subscribers(feed) => feed.write_updates(batch),
+            Self::File(_) | Self::Kafka(_) => Ok(()),
         }
     }
 
@@ -83,7 +99,7 @@ impl Sink {
     /// [`SinkError`].
     pub fn drain(&mut self) -> Result<(), SinkError> {
         match self {
-            Self::File(_) => Ok(()),
+            Self::File(_) | Self::Subscribers(_) => Ok(()),
             Self::Kafka(topic) => topic.drain(),
         }
     }
@@ -96,6 +112,7 @@ impl Sink {
         match self {
             Self::File(file) => Ok(file.flush()?),
             Self::Kafka(topic) => topic.flush(),
+            Self::Subscribers(_) => Ok(()),
         }
     }
 }

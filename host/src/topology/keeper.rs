@@ -16,6 +16,7 @@ use crossbeam_channel::Receiver;
 use tokio::sync::watch;
 
 use super::board::Board;
+use super::combining::Combining;
 use super::message::Output;
 use super::{Stop, TopologyError};
 use crate::config::plan::{Plan, ViewPlan};
@@ -41,6 +42,8 @@ pub struct Outlets {
     pub dead_letters: DeadLetterWriter,
     /// Further outputs of each view, by its index.
     pub outputs: Vec<Vec<Sink>>,
+    /// Those of each service that has any, by its index in the plan.
+    pub services: Vec<Vec<Sink>>,
 }
 
 /// What a run has done.
@@ -75,6 +78,7 @@ pub(super) struct Keeper {
     /// For each source, where it hears which offsets are safe.
     safe: Vec<watch::Sender<Vec<i64>>>,
     epochs: BTreeMap<u64, Epoch>,
+    combining: Combining,
     /// The epoch that what comes now belongs to.
     epoch: u64,
     summary: Summary,
@@ -89,9 +93,11 @@ impl Keeper {
         stop: Stop,
         workers: usize,
         safe: Vec<watch::Sender<Vec<i64>>>,
-    ) -> Self {
+    ) -> Result<Self, TopologyError> {
         let summary = Summary { rows: vec![0; plan.views.len()], ..Summary::default() };
-        Self { plan, outlets, board, clock, stop, workers, safe, epochs: BTreeMap::new(), epoch: 1, summary }
+        let combining = Combining::new(&plan, workers)?;
+        let epochs = BTreeMap::new();
+        Ok(Self { plan, outlets, board, clock, stop, workers, safe, epochs, combining, epoch: 1, summary })
     }
 
     /// Runs until all workers are gone, and then makes safe what is left.
@@ -99,6 +105,10 @@ impl Keeper {
         for output in outputs {
             match output {
                 Output::Rows { view, emission, positions } => self.rows(view, &emission, &positions)?,
+                Output::Progress { view, shard, progress } => {
+                    let combined = self.combining.progress(view, shard, progress)?;
+                    self.write_combined(combined)?;
+                }
                 Output::Dead(letters) => self.dead(letters)?,
                 Output::Read { epoch, positions } => {
                     let state = self.epochs.entry(epoch).or_default();
@@ -112,6 +122,7 @@ impl Keeper {
                 }
             }
         }
+        self.leave_out_stopped()?;
         self.flush()?;
         self.summary.events = self.board.events();
         for (index, view) in self.plan.views.iter().enumerate() {
@@ -122,8 +133,8 @@ impl Keeper {
         Ok(self.summary)
     }
 
-    fn rows(&mut self, view: u16, emission: &Emission, positions: &[(Origin, i64)]) -> Result<(), TopologyError> {
-        let index = usize::from(view);
+    fn rows(&mut self, number: u16, emission: &Emission, positions: &[(Origin, i64)]) -> Result<(), TopologyError> {
+        let index = usize::from(number);
         let plan = self.plan.clone();
         let Some(view) = plan.views.get(index) else { return Ok(()) };
         let kind = match emission.kind {
@@ -137,6 +148,12 @@ impl Keeper {
                 *rows += emission.batch.num_rows() as u64;
             }
             self.write_outputs(index, emission)?;
+            let combined = self.combining.add(number, emission)?;
+            self.write_combined(combined)?;
+        } else {
+            for output in self.outlets.outputs.get_mut(index).into_iter().flatten() {
+                output.show(&emission.batch)?;
+            }
         }
         if view.offline && (emission.kind == EmissionKind::Close || view.log_updates) {
             self.log(view, emission, positions)?;
@@ -148,6 +165,27 @@ impl Keeper {
         for output in self.outlets.outputs.get_mut(index).into_iter().flatten() {
             output.write(&emission.batch, emission.deleted.as_ref())?;
             retrying(&self.stop, || output.drain())?;
+        }
+        Ok(())
+    }
+
+    fn write_combined(&mut self, combined: Vec<(usize, RecordBatch)>) -> Result<(), TopologyError> {
+        for (service, rows) in combined {
+            for output in self.outlets.services.get_mut(service).into_iter().flatten() {
+                output.write(&rows, None)?;
+                retrying(&self.stop, || output.drain())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for the rows of a view that has stopped.
+    fn leave_out_stopped(&mut self) -> Result<(), TopologyError> {
+        for (view, index) in (0..).zip(0..self.plan.views.len()) {
+            if self.board.stopped(index).is_some() {
+                let combined = self.combining.leave_out(view)?;
+                self.write_combined(combined)?;
+            }
         }
         Ok(())
     }
@@ -227,6 +265,7 @@ impl Keeper {
         else {
             return Ok(());
         };
+        self.leave_out_stopped()?;
         self.flush()?;
         self.epoch = number + 1;
         self.summary.epochs += 1;
@@ -256,7 +295,7 @@ impl Keeper {
             retrying(&self.stop, || log.flush().map(drop))?;
         }
         retrying(&self.stop, || self.outlets.dead_letters.flush())?;
-        for output in self.outlets.outputs.iter_mut().flatten() {
+        for output in self.outlets.outputs.iter_mut().chain(&mut self.outlets.services).flatten() {
             retrying(&self.stop, || output.flush())?;
         }
         Ok(())

@@ -8,6 +8,7 @@
 //! gives a [`Running`], which is waited for or finished.
 
 pub mod board;
+mod combining;
 mod dead;
 pub mod keeper;
 mod message;
@@ -181,7 +182,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     }
     drop(outputs);
     let (safe, safe_receivers): (Vec<_>, Vec<_>) = plan.sources.iter().map(|_| watch::channel(Vec::new())).unzip();
-    let keeper = Keeper::new(plan.clone(), outlets, board.clone(), clock.clone(), stopped, workers, safe);
+    let keeper = Keeper::new(plan.clone(), outlets, board.clone(), clock.clone(), stopped, workers, safe)?;
     let keeper = spawn("keeper", move || keeper.run(&kept))?;
     let (stop_sources, stopping) = watch::channel(false);
     let (sources, entrances) = sources::spawn(&plan, batch_rows, &intake, &stopping, safe_receivers, &clock);

@@ -15,7 +15,7 @@ use crate::engine::guard::GuardError;
 use crate::engine::ingest::dead_letter;
 use crate::engine::keyed::KeyedBatch;
 use crate::engine::latest::LatestPlan;
-use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, CombinedWatermark};
+use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, CombinedWatermark, Progress};
 use crate::engine::window::operator::{Refused, WindowOperator};
 use crate::engine::window::plan::WindowPlan;
 use crate::record::{DeadLetter, Origin};
@@ -32,6 +32,9 @@ struct Shard {
     combined: CombinedWatermark,
     newest: Micros,
     positions: BTreeMap<Origin, i64>,
+    /// Whether a service combines the view's rows, and what the keeper was last told of the shard's progress.
+    combined_by_service: bool,
+    told: Option<Progress>,
 }
 
 /// The shards of one worker.
@@ -47,7 +50,7 @@ pub(super) struct Shards {
 impl Shards {
     /// The stateful half of worker `worker`, fed by `senders` workers.
     pub(super) fn new(plan: &Plan, worker: usize, senders: usize, board: Arc<Board>) -> Result<Self, TopologyError> {
-        let open = |view: &ViewPlan| {
+        let open = |(index, view): (u16, &ViewPlan)| {
             let operator = match &view.shard {
                 ShardPlan::Windowed(plan) => {
                     Operator::Windowed(plan.clone(), Box::new(WindowOperator::new(plan.clone())?))
@@ -55,9 +58,17 @@ impl Shards {
                 ShardPlan::Latest(plan) => Operator::Latest(plan.clone()),
             };
             let combined = CombinedWatermark::new(senders);
-            Ok(Shard { name: view.name.clone(), operator, combined, newest: BEFORE_ALL, positions: BTreeMap::new() })
+            Ok(Shard {
+                name: view.name.clone(),
+                operator,
+                combined,
+                newest: BEFORE_ALL,
+                positions: BTreeMap::new(),
+                combined_by_service: plan.services.iter().any(|service| service.views.contains(&index)),
+                told: None,
+            })
         };
-        let views = plan.views.iter().map(open).collect::<Result<_, TopologyError>>()?;
+        let views = (0..).zip(&plan.views).map(open).collect::<Result<_, TopologyError>>()?;
         Ok(Self { worker, views, barriers: BTreeMap::new(), senders, board })
     }
 
@@ -86,18 +97,20 @@ impl Shards {
                 let Some(shard) = self.views.get_mut(usize::from(view)) else { return };
                 shard.newest = shard.newest.max(newest);
                 let moved = shard.combined.update(sender, progress);
-                let Some(watermark) = moved else { return };
                 if self.board.stopped(usize::from(view)).is_some() {
                     return;
                 }
-                let mut emissions = Vec::new();
-                match shard.advance(watermark, &mut emissions) {
-                    Ok(()) => {
-                        shard.give(view, emissions, outputs);
-                        self.board.view_watermark_is(usize::from(view), self.worker, watermark);
+                if let Some(watermark) = moved {
+                    let mut emissions = Vec::new();
+                    match shard.advance(watermark, &mut emissions) {
+                        Ok(()) => {
+                            shard.give(view, emissions, outputs);
+                            self.board.view_watermark_is(usize::from(view), self.worker, watermark);
+                        }
+                        Err(error) => return stop_view(&self.board, &shard.name, view, &error),
                     }
-                    Err(error) => stop_view(&self.board, &shard.name, view, &error),
                 }
+                outputs.extend(shard.tell().map(|progress| Output::Progress { view, shard: self.worker, progress }));
             }
             Message::Barrier(epoch) => {
                 let arrived = self.barriers.entry(epoch).or_insert(0);
@@ -132,6 +145,14 @@ impl Shard {
             }
             Operator::Latest(_) => Ok(()),
         }
+    }
+
+    /// What the keeper is to hear of the shard's progress.
+    fn tell(&mut self) -> Option<Progress> {
+        let progress = self.combined_by_service.then(|| self.combined.progress())?;
+        let news = self.told != Some(progress);
+        self.told = Some(progress);
+        news.then_some(progress)
     }
 
     fn give(&mut self, view: u16, emissions: Vec<Emission>, outputs: &mut Vec<Output>) {

@@ -1,4 +1,4 @@
-//! `output` of a view: one table, or a list of them.
+//! `output` of a view or a service: one table, or a list of them.
 
 use std::path::Path;
 
@@ -34,19 +34,16 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Vec<Output> {
 fn output(value: &Value<'_>, folder: &Path) -> Option<Output> {
     let mut section = value.section()?;
     let types = KEYS_OF_TYPES.map(|(name, _)| (name, name));
-    let kind = section.require("type").and_then(|value| value.choice(&types).map(|kind| (kind, value)));
-    match &kind {
-        Some((kind, _)) => refuse_keys_of_other_types(&mut section, kind),
+    let kind = section.require("type").and_then(|value| value.choice(&types));
+    match kind {
+        Some(kind) => refuse_keys_of_other_types(&mut section, kind),
         None => KEYS_OF_TYPES.iter().flat_map(|(_, keys)| *keys).for_each(|key| drop(section.get(key))),
     }
     let target = match kind {
         None => None,
-        Some(("file", _)) => file(&mut section, folder),
-        Some(("kafka", _)) => kafka(&mut section),
-        Some((name, value)) => {
-            value.not_yet(&format!("output to {name} is"));
-            return None;
-        }
+        Some("file") => file(&mut section, folder),
+        Some("kafka") => kafka(&mut section),
+        Some(_) => Some(OutputTarget::WebSocket),
     };
     format(&mut section);
     let (time_name, time_format) = match section.get("timestamp").and_then(|value| value.section()) {
@@ -54,7 +51,7 @@ fn output(value: &Value<'_>, folder: &Path) -> Option<Output> {
         None => (None, None),
     };
     section.finish();
-    Some(Output { target: target?, time_name, time_format })
+    Some(Output { target: target?, place: value.span(), time_name, time_format })
 }
 
 /// A key of another type was meant for another output.

@@ -4,6 +4,7 @@
 mod components;
 mod features;
 mod outputs;
+mod services;
 mod steps;
 mod version;
 mod view;
@@ -11,8 +12,11 @@ mod view;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+
 use super::diagnostics::{Diagnostics, SourceText, Span};
 use super::project;
+use crate::engine::combine::CombinePlan;
 use crate::engine::decode::{DecodeField, EventTime, JsonDecoder, TimeFormat};
 use crate::engine::front::FrontPlan;
 use crate::engine::latest::LatestPlan;
@@ -32,6 +36,8 @@ pub struct Plan {
     pub sources: Vec<SourcePlan>,
     /// The views, by index.
     pub views: Vec<ViewPlan>,
+    /// The services whose combined rows go somewhere.
+    pub services: Vec<ServicePlan>,
 }
 
 /// A source, resolved.
@@ -73,6 +79,8 @@ pub struct ViewPlan {
     pub shard: ShardPlan,
     /// How the online store knows it; none: its rows do not go there.
     pub online: Option<Arc<OnlineView>>,
+    /// The columns of its rows: keys, event timestamp, features.
+    pub schema: SchemaRef,
     /// Whether its rows go to the offline log.
     pub offline: bool,
     /// Whether provisional rows do too.
@@ -85,6 +93,19 @@ pub struct ViewPlan {
     pub digests: Vec<String>,
     /// The hash of its resolved definition, its UDFs and the engine's semantics.
     pub version: String,
+}
+
+/// A service with outputs, resolved.
+#[derive(Clone, Debug)]
+pub struct ServicePlan {
+    /// Its name.
+    pub name: String,
+    /// The views that it combines, by index; in the order of [`CombinePlan::views`].
+    pub views: Vec<u16>,
+    /// How they are combined.
+    pub combine: Arc<CombinePlan>,
+    /// Where the combined rows go.
+    pub outputs: Vec<OutputPlan>,
 }
 
 /// An output, resolved.
@@ -103,6 +124,8 @@ pub enum OutputTarget {
     File(PathBuf),
     /// A Kafka topic.
     Kafka(kafka::Options),
+    /// Whoever listens.
+    Subscribers,
 }
 
 /// Plans a project: loads its components, binds its UDFs and compiles its SQL.
@@ -123,7 +146,8 @@ pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm:
         let mut planner = ViewPlanner { project, components: &components, errors: &mut errors };
         views.extend(planner.plan(index, view, &mut sources));
     }
-    errors.finish(Plan { name: project.name.value.clone(), sources, views })
+    let services = services::services(project, &views, &mut errors);
+    errors.finish(Plan { name: project.name.value.clone(), sources, views, services })
 }
 
 fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<SourcePlan> {

@@ -39,6 +39,7 @@ fn plan(project: &Project, output: &Output, keys: &[String], errors: &mut Diagno
             form: form.clone(),
             properties: properties.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect(),
         }),
+        project::OutputTarget::WebSocket => OutputTarget::Subscribers,
     };
     Some(OutputPlan { target, form })
 }

@@ -109,14 +109,15 @@ impl ViewPlanner<'_> {
                 aggregates: features.aggregates,
                 key_types,
                 features: features.columns,
-                schema,
+                schema: schema.clone(),
             })),
-            None => ShardPlan::Latest(Arc::new(LatestPlan { key_types, schema })),
+            None => ShardPlan::Latest(Arc::new(LatestPlan { key_types, schema: schema.clone() })),
         };
         Some(ViewPlan {
             name: view.name.value.clone(),
             shard,
             online: view.online.then(|| Arc::new(online)),
+            schema,
             offline: view.offline,
             log_updates: view.log_updates,
             keys: keys.len(),
