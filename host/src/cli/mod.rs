@@ -55,7 +55,7 @@ enum Command {
     Log(log::LogArgs),
     /// List a project's dead letters: the rows in error
     DeadLetters(dead_letters::DeadLettersArgs),
-    /// Simulate a stream of card transactions
+    /// Simulate a stream of events: card transactions, purchases, drivers, a market
     Simulate(SimulateArgs),
 }
 

@@ -1,12 +1,17 @@
-//! Example streams, for trying Millrace and for measuring it: card transactions, to a file, Kafka or a WebSocket.
+//! Example streams, for trying Millrace and for measuring it: card transactions, purchases and prices, drivers' miles, an
+//! order book and its trades; to a file, Kafka or a WebSocket.
 //!
 //! Always true: the same options give the same bytes, on every machine and to every target; a target that is slow slows
 //! the stream down, and nothing is left out.
 
 mod args;
 pub mod cards;
+mod drivers;
+mod market;
 mod merchants;
 mod pace;
+mod purchases;
+pub mod stream;
 mod target;
 
 use std::time::Duration;
@@ -17,8 +22,8 @@ use tokio::time::{Instant, sleep};
 use crate::error::{Blame, Fault};
 use crate::time::{Micros, rfc3339};
 pub use args::SimulateArgs;
-use cards::Cards;
 use pace::Pace;
+use stream::Stream;
 pub use target::Target;
 use target::{Chunk, Output};
 
@@ -29,7 +34,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What happens.
-    pub stream: cards::Options,
+    pub stream: stream::Options,
     /// How many seconds of event time pass in one of the clock; none for as fast as the target takes it.
     pub speed: Option<f64>,
     /// Whether a WebSocket that listens ends after the last event, as all other targets do.
@@ -81,17 +86,17 @@ impl Blame for SimulateError {
 /// # Errors
 /// [`SimulateError`].
 pub async fn run(target: Target, options: Options, mut stop: watch::Receiver<bool>) -> Result<Summary, SimulateError> {
-    let endless = options.stream.events.is_none();
+    let endless = options.stream.shape.events.is_none();
     if let (true, Target::File(path)) = (endless, &target) {
         let path = path.display();
         return Err(SimulateError::Options(format!("{path}: a file needs an end: give --events or --duration")));
     }
-    let mut cards = Cards::new(&options.stream).map_err(SimulateError::Options)?;
-    let mut summary = Summary { until: options.stream.start, ..Summary::default() };
+    let mut stream = Stream::new(&options.stream).map_err(SimulateError::Options)?;
+    let mut summary = Summary { until: options.stream.shape.start, ..Summary::default() };
     let mut output = None;
     let work = async {
         let output = output.insert(Output::open(&target, &options).await?);
-        pump(&mut cards, output, Pace::new(&options), &mut summary).await?;
+        pump(&mut stream, output, Pace::new(&options), &mut summary).await?;
         output.drained().await
     };
     let result = tokio::select! {
@@ -107,7 +112,7 @@ pub async fn run(target: Target, options: Options, mut stop: watch::Receiver<boo
 }
 
 async fn pump(
-    cards: &mut Cards,
+    stream: &mut Stream,
     output: &mut Output,
     mut pace: Pace,
     summary: &mut Summary,
@@ -116,11 +121,10 @@ async fn pump(
     let mut chunk = Chunk::default();
     let mut told = Instant::now();
     pace.begin(told);
-    while let Some(scheduled) = cards.upcoming() {
+    while let Some(scheduled) = stream.upcoming() {
         let wait = pace.wait(scheduled);
         if wait.is_none() {
-            let card = chunk.add(cards);
-            summary.until = summary.until.max(card);
+            summary.until = summary.until.max(chunk.add(stream));
             if !chunk.is_full() {
                 continue;
             }

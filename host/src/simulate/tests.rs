@@ -11,6 +11,8 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{accept_async, connect_async};
 
+use super::cards::Cards;
+use super::stream::Kind;
 use super::*;
 use crate::time::{ManualClock, SECOND};
 
@@ -48,13 +50,21 @@ fn free_address() -> String {
 fn the_command_line_says_what_is_simulated() {
     let (target, options) = plan("--events 2000000 --to file:transactions.jsonl").unwrap();
     assert_eq!(target, Target::File(Path::new("transactions.jsonl").into()));
-    assert_eq!(options.stream, cards::Options { events: Some(2_000_000), ..cards::Options::default() });
+    let shape = cards::Options { events: Some(2_000_000), ..cards::Options::default() };
+    assert_eq!(options.stream, stream::Options { kind: Kind::Cards, shape });
     assert_eq!(options.speed, None);
     let (target, options) =
         plan("--duration 90s --rate 10 --start now --speed 60 --disorder 5s --to listen:ws://[::1]:7001/a/b").unwrap();
     assert_eq!(target, Target::Listen { address: "[::1]:7001".into(), path: "/a/b".into() });
-    assert_eq!((options.stream.events, options.stream.start, options.speed), (Some(900), 7 * SECOND, Some(60.0)));
-    assert_eq!(options.stream.disorder, 5 * SECOND);
+    assert_eq!((options.stream.shape.events, options.stream.shape.start, options.speed), (Some(900), 7 * SECOND, Some(60.0)));
+    assert_eq!(options.stream.shape.disorder, 5 * SECOND);
+    let shape = |line: &str| {
+        let stream = plan(line).unwrap().1.stream;
+        (stream.kind, stream.shape.cards, stream.shape.rate)
+    };
+    assert_eq!(shape("--kind drivers --to -"), (Kind::Drivers, 100, 10));
+    assert_eq!(shape("--kind trades --keys 7 --rate 1 --to -"), (Kind::Trades, 7, 1));
+    assert_eq!(shape("--cards 5 --to -"), (Kind::Cards, 5, 1_000));
     let kafka = Target::Kafka { brokers: "a:1,b:2".into(), topic: "t".into() };
     assert_eq!(
         (plan("--to kafka:a:1,b:2/t").unwrap().0, plan("--to kafka://a:1,b:2/t").unwrap().0),
@@ -66,6 +76,7 @@ fn the_command_line_says_what_is_simulated() {
         ("--to elsewhere", "a target is file:PATH"),
         ("--to kafka:a:1", "a target is file:PATH"),
         ("--to - --start yesterday", "a time is 2025-01-01T00:00:00Z, or now"),
+        ("--kind trade --to -", "similar value exists: 'trades'"),
         ("--to - --speed 0", "greater than 0"),
         ("--to - --speed NaN", "greater than 0"),
         ("--to - --events 1 --duration 1s", "cannot be used with"),
@@ -94,7 +105,7 @@ async fn a_file_holds_the_whole_stream() {
 async fn a_paced_stream_keeps_to_the_clock_and_stops_when_told() {
     let folder = tempfile::tempdir().unwrap();
     let (target, mut options) = plan(&format!("--events 1 --to file:{}/t", folder.path().display())).unwrap();
-    options.stream.events = Some(1_000_000);
+    options.stream.shape.events = Some(1_000_000);
     options.speed = Some(10.0);
     let stop = watch::Sender::new(false);
     let running = tokio::spawn(run(target, options, stop.subscribe()));

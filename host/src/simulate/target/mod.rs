@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::cards::{Cards, Transaction};
+use super::stream::Stream;
 use super::{Options, SimulateError};
 use crate::time::Micros;
 
@@ -23,7 +23,7 @@ pub enum Target {
     File(PathBuf),
     /// JSON lines on the standard output: `-`.
     Stdout,
-    /// A Kafka topic, keyed by card: `kafka:127.0.0.1:9092/transactions`.
+    /// A Kafka topic, keyed by what the events are about: `kafka:127.0.0.1:9092/transactions`.
     Kafka {
         /// Where the brokers are found, separated by commas.
         brokers: String,
@@ -86,23 +86,24 @@ impl fmt::Display for Target {
     }
 }
 
-/// Events on their way: lines, and where each ends.
+/// Events on their way: lines and keys, and where each ends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chunk {
     data: Vec<u8>,
-    lines: Vec<(usize, Transaction)>,
+    keys: Vec<u8>,
+    ends: Vec<(usize, usize)>,
 }
 
 impl Chunk {
     /// Adds the next event of a stream that has one; its event time.
-    pub(super) fn add(&mut self, cards: &mut Cards) -> Micros {
-        let Some(transaction) = cards.write_next(&mut self.data) else { return Micros::MIN };
-        self.lines.push((self.data.len(), transaction));
-        transaction.time
+    pub(super) fn add(&mut self, stream: &mut Stream) -> Micros {
+        let Some(time) = stream.write_next(&mut self.data, &mut self.keys) else { return Micros::MIN };
+        self.ends.push((self.data.len(), self.keys.len()));
+        time
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lines.len()
+        self.ends.len()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -110,7 +111,7 @@ impl Chunk {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.ends.is_empty()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -119,16 +120,18 @@ impl Chunk {
 
     pub(super) fn clear(&mut self) {
         self.data.clear();
-        self.lines.clear();
+        self.keys.clear();
+        self.ends.clear();
     }
 
-    /// The events without their newlines.
-    fn events(&self) -> impl Iterator<Item = (&[u8], Transaction)> {
-        let mut start = 0;
-        self.lines.iter().map(move |&(end, transaction)| {
+    /// The events without their newlines, and their keys.
+    fn events(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let (mut start, mut key_start) = (0, 0);
+        self.ends.iter().map(move |&(end, key_end)| {
             let event = self.data.get(start..end - 1).unwrap_or_default();
-            start = end;
-            (event, transaction)
+            let key = self.keys.get(key_start..key_end).unwrap_or_default();
+            (start, key_start) = (end, key_end);
+            (event, key)
         })
     }
 }
