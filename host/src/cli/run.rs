@@ -76,7 +76,9 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
         })?;
         let server = match listener {
             None => None,
-            Some(listener) => Some(Serving::start(&project, &plan, listener, Reads { reader, hub }, &running, metrics, &clock)?),
+            Some(listener) => {
+                Some(Serving::start(&project, &plan, listener, Reads { reader, hub }, &running, metrics, &clock)?)
+            }
         };
         let summary = running.wait(stop.clone()).await?;
         print_summary(&plan, &summary, clock.now() - started);

@@ -203,10 +203,15 @@ fn everything_that_can_be_said_is_read() {
     let OutputTarget::Kafka { brokers: None, topic, key: Some(key), properties } = &hourly.outputs[0].target else {
         panic!("kafka, at the sources' brokers")
     };
-    assert_eq!((topic.as_str(), key[0].as_str(), project.brokers().unwrap().as_str()), ("hourly", "symbol", "127.0.0.1:9092"));
+    assert_eq!(
+        (topic.as_str(), key[0].as_str(), project.brokers().unwrap().as_str()),
+        ("hourly", "symbol", "127.0.0.1:9092")
+    );
     let properties: Vec<_> = properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(properties, [("linger.ms", "1"), ("security.protocol", "plaintext")]);
-    let OutputTarget::Kafka { brokers: Some(brokers), key: None, .. } = &hourly.outputs[1].target else { panic!("kafka") };
+    let OutputTarget::Kafka { brokers: Some(brokers), key: None, .. } = &hourly.outputs[1].target else {
+        panic!("kafka")
+    };
     assert_eq!(brokers.value, "127.0.0.1:9093");
     assert!(matches!(hourly.outputs[2].target, OutputTarget::WebSocket));
     assert_eq!(hourly.outputs[2].time_format.as_ref().unwrap().value, TimeFormat::EpochMillis);

@@ -183,10 +183,7 @@ fn bytes(rows: Option<&Rows>, row: usize) -> Bytes {
     rows.map(|rows| rows.row(row).as_ref().into()).unwrap_or_default()
 }
 
-fn columns<'a>(
-    converter: &RowConverter,
-    rows: impl Iterator<Item = &'a Bytes>,
-) -> Result<Vec<ArrayRef>, ArrowError> {
+fn columns<'a>(converter: &RowConverter, rows: impl Iterator<Item = &'a Bytes>) -> Result<Vec<ArrayRef>, ArrowError> {
     let parser = converter.parser();
     converter.convert_rows(rows.map(|row| parser.parse(row)))
 }

@@ -70,7 +70,10 @@ fn wanted(query: &str) -> Result<Wanted, Failure> {
             ("updates", "false") => updates = false,
             ("updates", other) => return Err(refuse(format!("updates={} is neither true nor false", shown(other)))),
             (other, _) => {
-                return Err(refuse(format!("there is no parameter {}; use view or service, and updates", shown(other))));
+                return Err(refuse(format!(
+                    "there is no parameter {}; use view or service, and updates",
+                    shown(other)
+                )));
             }
         }
     }

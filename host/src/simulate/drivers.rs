@@ -9,7 +9,13 @@ use crate::time::{MILLISECOND, Micros, SECOND, rfc3339};
 const FIRST: u64 = 1_001;
 
 /// `{"driver_id":1001,"event_timestamp":"2025-01-01T00:00:00.000Z","created":"2025-01-01T00:00:01.250Z","miles_driven":3.25}`
-pub(super) fn miles(time: Micros, driver: u32, random: &mut ChaCha8Rng, out: &mut Vec<u8>, key: &mut Vec<u8>) -> Micros {
+pub(super) fn miles(
+    time: Micros,
+    driver: u32,
+    random: &mut ChaCha8Rng,
+    out: &mut Vec<u8>,
+    key: &mut Vec<u8>,
+) -> Micros {
     let time = time.div_euclid(MILLISECOND).saturating_mul(MILLISECOND);
     let driver = FIRST + u64::from(driver);
     // A row is written up to five seconds after what it tells of.

@@ -14,7 +14,13 @@ pub(super) const ITEMS: u32 = 100;
 const FORM: &str = "%Y-%m-%d %H:%M:%S %z";
 
 /// `{"user_id":"user_1","item_id":"item_1","item_count":1,"timestamp":"2022-01-01 00:00:00 +0000"}`
-pub(super) fn purchase(time: Micros, user: u32, random: &mut ChaCha8Rng, out: &mut Vec<u8>, key: &mut Vec<u8>) -> Micros {
+pub(super) fn purchase(
+    time: Micros,
+    user: u32,
+    random: &mut ChaCha8Rng,
+    out: &mut Vec<u8>,
+    key: &mut Vec<u8>,
+) -> Micros {
     let time = whole_second(time);
     // Some items are bought more than others: the lesser of two draws.
     let item = below(random, u64::from(ITEMS)).min(below(random, u64::from(ITEMS))) + 1;
@@ -35,7 +41,11 @@ pub(super) fn price(time: Micros, item: u32, random: &mut ChaCha8Rng, out: &mut 
     // About what the item always costs, by up to a quarter more or less, in tenths.
     let usual = 50 + item * 7_919 % 5_000;
     let price = usual - usual / 4 + below(random, usual / 2 + 1);
-    let line = format!("{{\"item_id\":\"item_{item}\",\"price\":{},\"timestamp\":\"{}\"}}\n", decimal(price, 1), printed(time));
+    let line = format!(
+        "{{\"item_id\":\"item_{item}\",\"price\":{},\"timestamp\":\"{}\"}}\n",
+        decimal(price, 1),
+        printed(time)
+    );
     out.extend_from_slice(line.as_bytes());
     key.extend_from_slice(format!("item_{item}").as_bytes());
     time

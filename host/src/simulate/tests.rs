@@ -56,7 +56,10 @@ fn the_command_line_says_what_is_simulated() {
     let (target, options) =
         plan("--duration 90s --rate 10 --start now --speed 60 --disorder 5s --to listen:ws://[::1]:7001/a/b").unwrap();
     assert_eq!(target, Target::Listen { address: "[::1]:7001".into(), path: "/a/b".into() });
-    assert_eq!((options.stream.shape.events, options.stream.shape.start, options.speed), (Some(900), 7 * SECOND, Some(60.0)));
+    assert_eq!(
+        (options.stream.shape.events, options.stream.shape.start, options.speed),
+        (Some(900), 7 * SECOND, Some(60.0))
+    );
     assert_eq!(options.stream.shape.disorder, 5 * SECOND);
     let shape = |line: &str| {
         let stream = plan(line).unwrap().1.stream;

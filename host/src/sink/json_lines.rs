@@ -190,8 +190,10 @@ impl<'a> Rows<'a> {
         let schema = batch.schema_ref();
         let mut columns = Vec::with_capacity(batch.num_columns());
         for (field, column) in schema.fields().iter().zip(batch.columns()) {
-            let cells = Cells::of(column)
-                .ok_or_else(|| JsonLinesError::Type { column: field.name().clone(), kind: field.data_type().clone() })?;
+            let cells = Cells::of(column).ok_or_else(|| JsonLinesError::Type {
+                column: field.name().clone(),
+                kind: field.data_type().clone(),
+            })?;
             let (name, cells) = match cells {
                 Cells::Timestamp(times) if field.name() == EVENT_TIMESTAMP => {
                     let plain = form.time_format == TimeFormat::iso();
@@ -366,7 +368,11 @@ impl Times {
             _ => {
                 let printed = format.print(time);
                 let mut written = Vec::with_capacity(printed.len() + 2);
-                if format.is_epoch() { written.extend_from_slice(printed.as_bytes()) } else { text(&printed, &mut written) }
+                if format.is_epoch() {
+                    written.extend_from_slice(printed.as_bytes())
+                } else {
+                    text(&printed, &mut written)
+                }
                 out.extend_from_slice(&written);
                 self.formatted = Some((time, written));
             }

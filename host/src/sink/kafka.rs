@@ -35,12 +35,8 @@ const DEFAULTS: [(&str, &str); 4] = [
 ];
 
 /// What the promises above rest on, beside the brokers' addresses. Records wait for as long as it takes.
-const FIXED: [(&str, &str); 4] = [
-    ("enable.idempotence", "true"),
-    ("acks", "all"),
-    ("partitioner", "murmur2_random"),
-    ("message.timeout.ms", "0"),
-];
+const FIXED: [(&str, &str); 4] =
+    [("enable.idempotence", "true"), ("acks", "all"), ("partitioner", "murmur2_random"), ("message.timeout.ms", "0")];
 
 /// How long one look at the broker's answers takes.
 const LOOK: Duration = Duration::from_millis(5);
@@ -145,7 +141,8 @@ impl KafkaSink {
 
     /// Adds a record for each row.
     pub(super) fn write(&mut self, batch: &RecordBatch, deleted: Option<&BooleanArray>) -> Result<(), SinkError> {
-        let key: Vec<usize> = self.key.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<_, _>>()?;
+        let key: Vec<usize> =
+            self.key.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<_, _>>()?;
         let keys = batch.project(&key)?;
         let plain = RowForm::default();
         let mut keys = (!key.is_empty()).then(|| Rows::of(&keys, &plain)).transpose()?;

@@ -57,11 +57,9 @@ impl Combining {
             Progress::Active(time) => Progress::Active(time.saturating_sub(MILLISECOND)),
             other => other,
         };
-        self.each(view, |service, place, shards| {
-            match service.watermark.update(place * shards + shard, progress) {
-                Some(_) => service.release(),
-                None => Ok(None),
-            }
+        self.each(view, |service, place, shards| match service.watermark.update(place * shards + shard, progress) {
+            Some(_) => service.release(),
+            None => Ok(None),
         })
     }
 

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
 
 mod bad_input;
+mod cases;
 mod feed;
 mod fraud;
 mod layers;
+mod outputs;
 mod process;
 mod project;
 mod redis;

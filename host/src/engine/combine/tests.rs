@@ -47,7 +47,8 @@ type Row = (String, Micros, f64, f64, f64);
 
 fn printed(released: Option<Released>) -> Vec<Row> {
     let Some(Released { rows, .. }) = released else { return Vec::new() };
-    let float = |column: usize, row: usize| rows.column(column).as_primitive::<arrow::datatypes::Float64Type>().value(row);
+    let float =
+        |column: usize, row: usize| rows.column(column).as_primitive::<arrow::datatypes::Float64Type>().value(row);
     let times = rows.column(1).as_primitive::<TimestampMicrosecondType>();
     (0..rows.num_rows())
         .map(|row| {
@@ -70,7 +71,11 @@ fn rows_come_in_the_order_of_time_once_every_view_has_one() {
     let passed = printed(combiner.release(5).unwrap());
     assert_eq!(passed, [row("a", 3, 2.0, 30.0), row("a", 4, 4.0, 30.0)]);
     let passed = printed(combiner.release(AFTER_ALL).unwrap());
-    assert_eq!(passed, [row("a", 5, 5.0, 30.0), row("a", 5, 5.0, 50.0), row("b", 9, 9.0, 40.0)], "the first view first");
+    assert_eq!(
+        passed,
+        [row("a", 5, 5.0, 30.0), row("a", 5, 5.0, 50.0), row("b", 9, 9.0, 40.0)],
+        "the first view first"
+    );
 }
 
 #[test]
@@ -90,7 +95,9 @@ fn what_comes_late_counts_only_if_it_is_the_newest() {
 #[test]
 fn a_deleted_key_waits_for_its_view_again() {
     let mut combiner = Combiner::new(plan()).unwrap();
-    combiner.add(0, &quotes(&[("a", 1, 1.0), ("a", 3, 0.0), ("a", 5, 5.0)]), Some(&vec![false, true, false].into())).unwrap();
+    combiner
+        .add(0, &quotes(&[("a", 1, 1.0), ("a", 3, 0.0), ("a", 5, 5.0)]), Some(&vec![false, true, false].into()))
+        .unwrap();
     combiner.add(1, &trades(&[("a", 2, 2.0), ("a", 4, 4.0)]), None).unwrap();
     let passed = printed(combiner.release(AFTER_ALL).unwrap());
     assert_eq!(passed, [row("a", 2, 1.0, 2.0), row("a", 5, 5.0, 4.0)]);

@@ -47,7 +47,9 @@ async fn hear(client: &mut Client) -> (Vec<String>, Option<(u16, String)>) {
         loop {
             match client.next().await {
                 Some(Ok(Message::Text(text))) => heard.push(text.to_string()),
-                Some(Ok(Message::Close(frame))) => return frame.map(|frame| (frame.code.into(), frame.reason.to_string())),
+                Some(Ok(Message::Close(frame))) => {
+                    return frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
+                }
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return None,
             }

@@ -13,7 +13,8 @@ fn events(kind: Kind, events: u64, change: impl FnOnce(&mut cards::Options)) -> 
     let (mut out, mut key) = (Vec::new(), Vec::new());
     while let Some(time) = stream.write_next(&mut out, &mut key) {
         assert_eq!(out.pop(), Some(b'\n'));
-        let line = serde_json::from_slice(&out).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out)));
+        let line =
+            serde_json::from_slice(&out).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out)));
         all.push((line, String::from_utf8(key.clone()).unwrap(), time));
         out.clear();
         key.clear();
@@ -61,7 +62,9 @@ fn purchases_are_of_items_that_have_a_price() {
     assert_eq!(first, ["item_1", "item_2", "item_3"]);
     let priced: HashSet<&str> = prices.iter().take(100).map(|(price, ..)| text(price, "item_id")).collect();
     assert_eq!(priced.len(), 100);
-    assert!(prices.iter().all(|(price, key, _)| price["price"].as_f64().unwrap() > 0.0 && key == text(price, "item_id")));
+    assert!(
+        prices.iter().all(|(price, key, _)| price["price"].as_f64().unwrap() > 0.0 && key == text(price, "item_id"))
+    );
     for (purchase, key, _) in &purchases {
         assert_eq!(key, text(purchase, "user_id"));
         assert!(priced.contains(text(purchase, "item_id")));

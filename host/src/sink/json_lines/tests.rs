@@ -73,7 +73,11 @@ fn times_print_as_the_one_form_of_times() {
 #[test]
 fn the_event_timestamp_takes_the_form_of_its_output() {
     let times = timestamps(&ScalarBuffer::from(vec![1_640_966_459_999_000, 1_640_966_459_999_000, 0]));
-    let rows = batch(vec![("user", Arc::new(Int64Array::from(vec![1, 2, 3]))), (EVENT_TIMESTAMP, times.clone()), ("at", times)]);
+    let rows = batch(vec![
+        ("user", Arc::new(Int64Array::from(vec![1, 2, 3]))),
+        (EVENT_TIMESTAMP, times.clone()),
+        ("at", times),
+    ]);
     let printed = |name: &str, format: &str, zone: Option<&str>| {
         let format = TimeFormat::parse_config(format).unwrap();
         let time_format = zone.map_or(format.clone(), |zone| format.with_zone(zone).unwrap());
@@ -87,7 +91,10 @@ fn the_event_timestamp_takes_the_form_of_its_output() {
     assert_eq!(lines[2], r#"{"user":3,"timestamp":"1970-01-01 08:00:00","at":"1970-01-01T00:00:00.000Z"}"#);
     let lines = printed(EVENT_TIMESTAMP, "epoch-seconds", None);
     assert_eq!(lines[0], r#"{"user":1,"event_timestamp":1640966459.999,"at":"2021-12-31T16:00:59.999Z"}"#);
-    assert_eq!(printed("t\"", "iso", None)[2], r#"{"user":3,"t\"":"1970-01-01T00:00:00.000Z","at":"1970-01-01T00:00:00.000Z"}"#);
+    assert_eq!(
+        printed("t\"", "iso", None)[2],
+        r#"{"user":3,"t\"":"1970-01-01T00:00:00.000Z","at":"1970-01-01T00:00:00.000Z"}"#
+    );
 }
 
 #[test]

@@ -80,7 +80,8 @@ fn rows_are_keyed_and_what_is_gone_has_no_value() {
     keyed.sort_unstable();
     let row = |user: &str, n: u8| format!(r#"{{"user":{user},"event_timestamp":"1970-01-01T00:00:00.000Z","n":{n}}}"#);
     let (none, quoted, plain) = (row("null", 2), row(r#""a \"b\"""#, 0), row(r#""c""#, 1));
-    let expected = [(None, Some(&*none)), (Some("a \"b\""), Some(&*quoted)), (Some("c"), None), (Some("c"), Some(&*plain))];
+    let expected =
+        [(None, Some(&*none)), (Some("a \"b\""), Some(&*quoted)), (Some("c"), None), (Some("c"), Some(&*plain))];
     assert_eq!(keyed, expected);
     let homes: std::collections::BTreeSet<_> =
         read.iter().filter(|(_, key, _)| key.as_deref() == Some("c")).map(|(home, ..)| *home).collect();
@@ -140,7 +141,10 @@ fn a_topic_that_is_not_there_is_waited_for() {
     let mut sink = KafkaSink::open(unknown).unwrap();
     sink.write(&rows(vec![Some("a")]), None).unwrap();
     let error = sink.drain().unwrap_err();
-    assert!(error.retry_helps() && error.to_string().starts_with("topic later at 127.0.0.1:9 is not available"), "{error}");
+    assert!(
+        error.retry_helps() && error.to_string().starts_with("topic later at 127.0.0.1:9 is not available"),
+        "{error}"
+    );
 }
 
 #[test]
