@@ -22,9 +22,9 @@ use super::{Case, Feature, FeatureKind, Input, ROWS, Source, Topics, View, ViewK
 
 /// The project's text.
 pub(super) fn text(case: &Case, topics: Option<&Topics>) -> Result<String, String> {
-    let mut project = Project { case, entities: BTreeMap::new(), views: String::new() };
-    for (name, view) in &case.joined_views {
-        project.view(name, view, None)?;
+    let mut project = Project { case, entities: BTreeMap::new(), views: String::new(), written: BTreeMap::new() };
+    for name in case.joined_views.keys() {
+        project.joined(name)?;
     }
     project.view(&case.view.name, &case.view, Some(()))?;
     let mut text = "[project]\nname = \"case\"\n".to_owned();
@@ -67,6 +67,7 @@ fn source_text(text: &mut String, name: &str, source: &Source, topics: Option<&T
 }
 
 /// A join as the project file has it.
+#[derive(Clone)]
 struct Join {
     table: String,
     keys: Vec<String>,
@@ -76,6 +77,7 @@ struct Join {
 }
 
 /// The rows that a view's features are made of.
+#[derive(Clone)]
 struct Rows {
     from: String,
     joins: Vec<Join>,
@@ -92,6 +94,8 @@ struct Project<'a> {
     /// Keys and their types by the name of the entity.
     entities: BTreeMap<String, Vec<(String, String)>>,
     views: String,
+    /// The joined views that are written, and what reads them.
+    written: BTreeMap<String, Rows>,
 }
 
 impl Project<'_> {
@@ -149,6 +153,17 @@ impl Project<'_> {
         Ok(Rows { from: own, joins: Vec::new(), columns: Vec::new(), fields, time: rows.time })
     }
 
+    /// A view that joins name, written once.
+    fn joined(&mut self, name: &str) -> Result<Rows, String> {
+        if let Some(rows) = self.written.get(name) {
+            return Ok(rows.clone());
+        }
+        let view = self.case.joined_views.get(name).ok_or_else(|| format!("there is no source or view {name}"))?;
+        let rows = self.view(name, view, None)?;
+        self.written.insert(name.to_owned(), rows.clone());
+        Ok(rows)
+    }
+
     /// A view's input; views within it are written, or folded into the one that reads them.
     fn rows(&mut self, input: &Input) -> Result<Rows, String> {
         match input {
@@ -159,9 +174,7 @@ impl Project<'_> {
                     let time = (source.timestamp_field.clone(), source.timestamp_format.clone(), zone(source));
                     return Ok(Rows { from: name.clone(), joins: Vec::new(), columns: Vec::new(), fields, time });
                 }
-                let view =
-                    self.case.joined_views.get(name).ok_or_else(|| format!("there is no source or view {name}"))?;
-                self.view(name, view, None)
+                self.joined(name)
             }
             Input::View(view) => {
                 let folds = view.features.iter().all(|feature| feature.kind != FeatureKind::Over);

@@ -35,9 +35,10 @@ fn files(project: &Project, diagnostics: &mut Diagnostics) {
             taken.push((&path.value, format!("source `{}` reads", source.name.value)));
         }
     }
-    let views = project.views.iter().flat_map(|view| view.outputs.iter().map(|output| ("view", &view.name, output)));
+    let views =
+        project.views.iter().flat_map(|view| view.outputs.iter().map(move |output| ("view", &view.name, output)));
     let services = project.services.iter();
-    let services = services.flat_map(|one| one.outputs.iter().map(|output| ("service", &one.name, output)));
+    let services = services.flat_map(|one| one.outputs.iter().map(move |output| ("service", &one.name, output)));
     for (what, name, output) in views.chain(services) {
         let OutputTarget::File { path } = &output.target else { continue };
         if let Some((_, by)) = taken.iter().find(|(known, _)| **known == path.value) {
