@@ -143,7 +143,7 @@ impl Combiner {
     /// One row more; the features of all views, if they are all there.
     fn take(&mut self, time: Micros, view: usize, key: &Bytes, value: Held) -> Option<Vec<Bytes>> {
         let views = self.plan.views.len();
-        let newest = self.newest.entry_ref(&**key).or_insert_with(|| vec![None; views]);
+        let newest = self.newest.entry(key.clone()).or_insert_with(|| vec![None; views]);
         let slot = newest.get_mut(view)?;
         if slot.as_ref().is_some_and(|(known, _)| *known > time) {
             return None;

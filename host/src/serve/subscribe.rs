@@ -16,7 +16,7 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::SinkExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
 use super::catalog::{did_you_mean, shown};
@@ -148,7 +148,7 @@ async fn serve(
     let mut pinged = false;
     loop {
         tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return Some(Farewell::Stopped),
+            () = stopped(&mut stop) => return Some(Farewell::Stopped),
             frames = subscription.next() => {
                 let frames = match frames {
                     Ok(frames) => frames,
@@ -157,7 +157,7 @@ async fn serve(
                 tokio::select! {
                     biased;
                     () = subscription.cut_off() => return Some(Farewell::Over(End::CutOff)),
-                    _ = stop.wait_for(|stop| *stop) => return Some(Farewell::Stopped),
+                    () = stopped(&mut stop) => return Some(Farewell::Stopped),
                     sent = send(socket, &frames) => sent.ok()?,
                 }
                 metrics::subscriber_rows(wanted.kind.name(), &wanted.name, frames.rows().len());
@@ -180,6 +180,10 @@ async fn serve(
             }
         }
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 async fn send(socket: &mut WebSocket, frames: &Frames) -> Result<(), axum::Error> {

@@ -5,7 +5,6 @@ use std::path::Path;
 use super::super::diagnostics::Spanned;
 use super::super::project::{Output, OutputTarget, TimeFormat};
 use super::super::section::{Section, Value};
-use super::view::strings;
 use super::{check_name, schema, source};
 
 /// The keys that only one type of output has.
@@ -74,7 +73,8 @@ fn file(section: &mut Section<'_>, folder: &Path) -> Option<OutputTarget> {
 fn kafka(section: &mut Section<'_>) -> Option<OutputTarget> {
     let brokers = section.get("brokers").and_then(|value| value.string());
     let topic = section.require("topic").and_then(|value| value.string());
-    let key = section.get("key").map(|value| strings(&value));
+    // An empty list is no key at all.
+    let key = section.get("key").map(|value| value.one_or_items().iter().filter_map(Value::string).collect());
     let properties = source::properties(section, &OWN_PROPERTIES);
     Some(OutputTarget::Kafka { brokers, topic: topic?, key, properties })
 }

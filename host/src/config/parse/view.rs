@@ -56,7 +56,7 @@ pub(super) fn read(name: Spanned<String>, value: Value<'_>, folder: &Path) -> Op
 }
 
 /// One text or several.
-pub(super) fn strings(value: &Value<'_>) -> Vec<Spanned<String>> {
+fn strings(value: &Value<'_>) -> Vec<Spanned<String>> {
     let items = value.one_or_items();
     if items.is_empty() {
         value.error(format!("`{}` is empty", value.name));

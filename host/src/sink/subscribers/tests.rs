@@ -74,7 +74,7 @@ fn who_does_not_keep_up_is_cut_off_and_the_others_are_not() {
     let feed = hub.feed(StreamKind::View, "on").unwrap();
     let mut slow = hub.subscribe(StreamKind::View, "on", false).unwrap();
     let mut quick = hub.subscribe(StreamKind::View, "on", false).unwrap();
-    let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(QUEUE / 2)]));
+    let long: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(QUEUE / 2 - 100)]));
     let long = RecordBatch::try_from_iter([("text", long)]).unwrap();
     for _ in 0..3 {
         feed.write(&long, None).unwrap();
