@@ -65,7 +65,7 @@ pub(super) enum Stream {
     /// Card transactions have a stream of their own, whose bytes stay as they were.
     Cards(Cards),
     /// Everything else.
-    Other(Box<Events>),
+    Other(Events),
 }
 
 /// Events of one kind.
@@ -84,7 +84,7 @@ impl Stream {
             return Ok(Self::Cards(cards));
         }
         let random = ChaCha8Rng::seed_from_u64(options.shape.seed);
-        Ok(Self::Other(Box::new(Events { options: options.clone(), random, written: 0 })))
+        Ok(Self::Other(Events { options: options.clone(), random, written: 0 }))
     }
 
     /// The place in event time of the next event, before disorder; none at the end.

@@ -90,6 +90,9 @@ struct Lot {
     next: usize,
 }
 
+/// A record's key and value, each of which may lack.
+type KeyAndValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 /// Where a record's key and value lie.
 #[derive(Clone, Debug)]
 struct Record {
@@ -110,7 +113,7 @@ impl Lot {
     }
 
     /// The key and value of the next record.
-    fn front(&self) -> Option<(Option<&[u8]>, Option<&[u8]>)> {
+    fn front(&self) -> Option<KeyAndValue<'_>> {
         let record = self.records.get(self.next)?;
         Some((self.bytes(record.key.as_ref()), self.bytes(record.value.as_ref())))
     }

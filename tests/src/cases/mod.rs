@@ -172,6 +172,14 @@ pub enum Way {
 }
 
 impl Case {
+    /// The project file that the case becomes, over files.
+    ///
+    /// # Errors
+    /// What has no form in a project.
+    pub fn project(&self) -> Result<String, String> {
+        project::text(self, None)
+    }
+
     /// Runs the case and compares.
     ///
     /// # Errors

@@ -66,6 +66,9 @@ fn source_text(text: &mut String, name: &str, source: &Source, topics: Option<&T
     Ok(())
 }
 
+/// Features: names, and what stands behind them.
+type Features = Vec<(String, String)>;
+
 /// A join as the project file has it.
 #[derive(Clone)]
 struct Join {
@@ -197,7 +200,7 @@ impl Project<'_> {
     }
 
     /// Adds a derived view's joins and columns to its rows; gives its features.
-    fn derived(&self, view: &View, rows: &mut Rows) -> Result<Vec<(String, String)>, String> {
+    fn derived(&self, view: &View, rows: &mut Rows) -> Result<Features, String> {
         let mut features = Vec::new();
         if view.keep_source_fields {
             features.extend(rows.fields.iter().map(|field| (field.clone(), expression(field, None))));
@@ -298,7 +301,7 @@ impl Project<'_> {
 }
 
 /// A sliding view's features and its window: that of the first.
-fn sliding(view: &View) -> Result<(Vec<(String, String)>, Option<String>), String> {
+fn sliding(view: &View) -> Result<(Features, Option<String>), String> {
     let first = view.features.first().ok_or("a sliding view without features")?;
     let window = sliding_window(first);
     let text = |feature: &Feature| Ok((feature.name.clone(), aggregate(feature, Some(&window))?));
