@@ -24,15 +24,15 @@ Examples:
     millrace simulate --duration 1h --speed 60 --to ws://127.0.0.1:6566/ingest/transactions
 
   Purchases, and the prices of what is purchased, into two topics:
-    millrace simulate --kind prices --duration 10m --to kafka:127.0.0.1:9092/item_price_events
-    millrace simulate --kind purchases --duration 10m --to kafka:127.0.0.1:9092/purchase_events
+    millrace simulate --duration 10m --kind purchases --to kafka:127.0.0.1:9092/purchase_events
+      --kind prices --to kafka:127.0.0.1:9092/item_price_events
 
   A day of drivers' miles:
     millrace simulate --kind drivers --duration 24h --rate 1 --to file:drivers.jsonl
 
   A market: an order book, and trades at its prices, live:
-    millrace simulate --kind book --speed 1 --to listen:127.0.0.1:7001/book
-    millrace simulate --kind trades --speed 1 --to listen:127.0.0.1:7002/trades
+    millrace simulate --speed 1 --kind book --to listen:127.0.0.1:7001/book
+      --kind trades --to listen:127.0.0.1:7001/trades
 
 Each event is one JSON object. Its fields, by --kind:
   cards      tid, datetime (milliseconds since 1970), cc_num, amount, merchant
@@ -49,14 +49,15 @@ The same options give the same bytes, wherever they go; in Kafka the key is the 
 pub struct SimulateArgs {
     /// Where the events go: file:PATH, - (standard output), kafka:BROKERS/TOPIC, listen:ADDRESS/PATH (a WebSocket
     /// server that waits for clients and rests while there is none) or ws://HOST/PATH (a server that takes events)
-    #[arg(long, value_name = "TARGET")]
-    to: Target,
+    #[arg(long, value_name = "TARGET", required = true)]
+    to: Vec<Target>,
 
-    /// What happens
-    #[arg(long, value_enum, value_name = "KIND", default_value_t, hide_possible_values = true)]
-    kind: Kind,
+    /// What happens: cards (unless given), purchases, prices, drivers, book or trades. Given several times, with as many
+    /// --to: the first goes to the first, and all go together, in the order of event time
+    #[arg(long, value_enum, value_name = "KIND", hide_possible_values = true)]
+    kind: Vec<Kind>,
 
-    /// How many events; without it and --duration the stream has no end
+    /// How many events, of each kind; without it and --duration the stream has no end
     #[arg(long, value_name = "N", conflicts_with = "duration")]
     events: Option<u64>,
 
@@ -103,7 +104,7 @@ impl SimulateArgs {
     ///
     /// # Errors
     /// [`SimulateError::Options`].
-    pub fn plan(self, clock: &dyn Clock) -> Result<(Target, Options), SimulateError> {
+    pub fn plan(self, clock: &dyn Clock) -> Result<Options, SimulateError> {
         let wrong = |what: String| Err(SimulateError::Options(what));
         let start = match self.start.as_str() {
             "now" => clock.now(),
@@ -115,18 +116,26 @@ impl SimulateArgs {
         if self.speed.is_some_and(|speed| speed.is_nan() || speed <= 0.0) {
             return wrong("--speed is a number greater than 0".into());
         }
-        let (cards, rate) = (self.keys.unwrap_or(self.kind.keys()), self.rate.unwrap_or(self.kind.rate()));
-        let events = match self.duration {
-            None => self.events,
-            Some(duration) => {
-                let micros = u128::try_from(duration.as_micros()).unwrap_or_default();
-                let events = micros * u128::from(rate) / u128::from(SECOND.unsigned_abs());
-                Some(u64::try_from(events).unwrap_or(u64::MAX))
-            }
-        };
+        let kinds = if self.kind.is_empty() { vec![Kind::default()] } else { self.kind };
+        if kinds.len() != self.to.len() {
+            let (kinds, targets) = (kinds.len(), self.to.len());
+            return wrong(format!("--kind is there {kinds} times and --to {targets} times: each kind has its target"));
+        }
         let disorder = Micros::try_from(self.disorder.as_micros()).unwrap_or(Micros::MAX);
-        let shape = cards::Options { cards, rate, events, start, seed: self.seed, disorder, skew: self.skew };
-        let stream = stream::Options { kind: self.kind, shape };
-        Ok((self.to, Options { stream, speed: self.speed, once: self.once }))
+        let stream = |kind: Kind| {
+            let (cards, rate) = (self.keys.unwrap_or(kind.keys()), self.rate.unwrap_or(kind.rate()));
+            let events = match self.duration {
+                None => self.events,
+                Some(duration) => {
+                    let micros = u128::try_from(duration.as_micros()).unwrap_or_default();
+                    let events = micros * u128::from(rate) / u128::from(SECOND.unsigned_abs());
+                    Some(u64::try_from(events).unwrap_or(u64::MAX))
+                }
+            };
+            let shape = cards::Options { cards, rate, events, start, seed: self.seed, disorder, skew: self.skew };
+            stream::Options { kind, shape }
+        };
+        let streams = self.to.into_iter().zip(kinds.into_iter().map(stream)).collect();
+        Ok(Options { streams, speed: self.speed, once: self.once })
     }
 }

@@ -164,7 +164,7 @@ impl Keeper {
     fn write_outputs(&mut self, index: usize, emission: &Emission) -> Result<(), TopologyError> {
         for output in self.outlets.outputs.get_mut(index).into_iter().flatten() {
             output.write(&emission.batch, emission.deleted.as_ref())?;
-            retrying(&self.stop, || output.drain())?;
+            retrying(&self.stop, "the output", || output.drain())?;
         }
         Ok(())
     }
@@ -173,7 +173,7 @@ impl Keeper {
         for (service, rows) in combined {
             for output in self.outlets.services.get_mut(service).into_iter().flatten() {
                 output.write(&rows, None)?;
-                retrying(&self.stop, || output.drain())?;
+                retrying(&self.stop, "the output", || output.drain())?;
             }
         }
         Ok(())
@@ -210,13 +210,13 @@ impl Keeper {
             positions: positions.collect(),
         };
         match &emission.deleted {
-            None => retrying(&self.stop, || log.append(&header, &emission.batch).map(drop)),
+            None => retrying(&self.stop, "the store", || log.append(&header, &emission.batch).map(drop)),
             Some(deleted) => {
                 let live = filter_record_batch(&emission.batch, &not(deleted)?)?;
-                retrying(&self.stop, || log.append(&header, &live).map(drop))?;
+                retrying(&self.stop, "the store", || log.append(&header, &live).map(drop))?;
                 let gone = filter_record_batch(&emission.batch, deleted)?;
                 let header = ChunkHeader { kind: ChunkKind::Tombstone, ..header };
-                retrying(&self.stop, || log.append(&header, &gone).map(drop))
+                retrying(&self.stop, "the store", || log.append(&header, &gone).map(drop))
             }
         }
     }
@@ -235,7 +235,7 @@ impl Keeper {
             }
         };
         let batch = online_batch(view, online.clone(), &rows, deleted);
-        retrying(&self.stop, || self.outlets.online.write(&batch))
+        retrying(&self.stop, "the store", || self.outlets.online.write(&batch))
     }
 
     fn dead(&mut self, letters: Vec<DeadLetter>) -> Result<(), TopologyError> {
@@ -254,7 +254,7 @@ impl Keeper {
             })
             .collect();
         let now = self.clock.now();
-        let dropped = retrying(&self.stop, || self.outlets.dead_letters.append(now, &letters))?;
+        let dropped = retrying(&self.stop, "the store", || self.outlets.dead_letters.append(now, &letters))?;
         metrics::counter!("millrace_dead_letters_dropped_total").increment(dropped);
         Ok(())
     }
@@ -290,13 +290,13 @@ impl Keeper {
     }
 
     fn flush(&mut self) -> Result<(), TopologyError> {
-        retrying(&self.stop, || self.outlets.online.flush())?;
+        retrying(&self.stop, "the store", || self.outlets.online.flush())?;
         if let Some(log) = &mut self.outlets.log {
-            retrying(&self.stop, || log.flush().map(drop))?;
+            retrying(&self.stop, "the store", || log.flush().map(drop))?;
         }
-        retrying(&self.stop, || self.outlets.dead_letters.flush())?;
+        retrying(&self.stop, "the store", || self.outlets.dead_letters.flush())?;
         for output in self.outlets.outputs.iter_mut().chain(&mut self.outlets.services).flatten() {
-            retrying(&self.stop, || output.flush())?;
+            retrying(&self.stop, "the output", || output.flush())?;
         }
         Ok(())
     }
@@ -321,7 +321,7 @@ fn online_batch(
 }
 
 /// Calls until a store or an output takes it; says once that it is away, and once that it is back.
-fn retrying<T, E>(stop: &Stop, mut call: impl FnMut() -> Result<T, E>) -> Result<T, TopologyError>
+fn retrying<T, E>(stop: &Stop, what: &str, mut call: impl FnMut() -> Result<T, E>) -> Result<T, TopologyError>
 where
     E: Blame + Display + Into<TopologyError>,
 {
@@ -331,7 +331,7 @@ where
         match call() {
             Ok(value) => {
                 if away {
-                    tracing::info!("what was not available is back");
+                    tracing::info!("{what} is back");
                 }
                 return Ok(value);
             }

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use super::stream::Stream;
 use super::{Options, SimulateError};
 use crate::time::Micros;
+pub(super) use listen::Listeners;
 
 /// A chunk with as many bytes is full.
 const FULL: usize = 64 << 10;
@@ -151,13 +152,17 @@ enum Kind {
 
 impl Output {
     /// Opens the target; waits until a server that is connected to is there.
-    pub(super) async fn open(target: &Target, options: &Options) -> Result<Self, SimulateError> {
+    pub(super) async fn open(
+        target: &Target,
+        options: &Options,
+        listeners: &mut Listeners,
+    ) -> Result<Self, SimulateError> {
         let opened = match target {
             Target::File(path) => file::FileOutput::create(path).map(Kind::File),
             Target::Stdout => Ok(Kind::File(file::FileOutput::stdout())),
             Target::Kafka { brokers, topic } => kafka::KafkaOutput::open(brokers, topic).map(Kind::Kafka),
             Target::Listen { address, path } => {
-                listen::ListenOutput::open(address, path, options.once).await.map(Kind::Listen)
+                listen::ListenOutput::open(listeners, address, path, options.once).await.map(Kind::Listen)
             }
             Target::Connect { url } => {
                 connect::ConnectOutput::open(url).await.map(|output| Kind::Connect(Box::new(output)))
