@@ -4,8 +4,8 @@
 //! - A single key column is its text, several are a JSON object of them; rows without an entity have no key. A row by
 //!   which a key is deleted is a record without a value, so a compacted topic forgets the key.
 //! - A record counts once all in-sync replicas have it (`acks=all`); the producer is idempotent, so its own retries
-//!   neither repeat nor reorder. [`KafkaSink::flush`] returns when all records have been acknowledged, and an epoch is
-//!   safe only then. After a crash the sources are read again from before it and the same rows go out again: this
+//!   neither repeat nor reorder. [`Sink::flush`](super::Sink::flush) returns when all records have been acknowledged, and
+//!   an epoch is safe only then. After a crash the sources are read again from before it and the same rows go out again: this
 //!   release delivers **at least once**. Of the records for one key and event timestamp the last counts.
 //! - Brokers or a topic that are not there are waited for: librdkafka keeps what it has and tries on, and we hold what it
 //!   has no room for.

@@ -2,7 +2,7 @@
 //! run by the real binary.
 //!
 //! A file is a JSON object with lists of [`Case`]s under `cases` and, if it likes, `seed_cases`. The words of its views
-//! are FeatHub's; [`project`] says what they become. A case whose sources all end is run over files, one with a source
+//! are FeatHub's; `project.rs` says what they become. A case whose sources all end is run over files, one with a source
 //! without an end over Kafka, until nothing comes any more.
 
 mod compare;

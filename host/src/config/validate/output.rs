@@ -8,10 +8,21 @@ pub(super) fn check(project: &Project, diagnostics: &mut Diagnostics) {
     for view in &project.views {
         let columns = columns(view, project);
         forms(&view.outputs, &columns, project, diagnostics);
+        if !view.emit.close {
+            never_final(&view.outputs, diagnostics);
+        }
     }
     for service in project.services.iter().filter(|service| !service.outputs.is_empty()) {
         let columns = combined(service, project, diagnostics);
         forms(&service.outputs, &columns, project, diagnostics);
+    }
+}
+
+/// Subscribers alone get provisional rows.
+fn never_final(outputs: &[Output], diagnostics: &mut Diagnostics) {
+    for output in outputs.iter().filter(|output| !matches!(output.target, OutputTarget::WebSocket)) {
+        let message = "only final rows go to files and Kafka, and `emit` names none: let it name \"close\" too";
+        diagnostics.error(output.place, message);
     }
 }
 
@@ -65,6 +76,13 @@ fn combined<'a>(service: &'a Service, project: &'a Project, diagnostics: &mut Di
     let mut entity = None;
     for item in &service.features {
         let Some(view) = project.view(&item.view) else { continue };
+        if !view.emit.close {
+            let message = format!(
+                "view `{}` gives provisional rows alone, which are not combined: let its `emit` name \"close\" too",
+                view.name.value
+            );
+            diagnostics.error(item.view.span, message);
+        }
         let first = entity.get_or_insert_with(|| {
             let entity = view.entity.as_ref().and_then(|name| project.entity(name));
             columns.extend(entity.into_iter().flat_map(|entity| &entity.keys).map(|key| key.name.as_str()));
