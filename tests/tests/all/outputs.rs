@@ -232,3 +232,46 @@ fn who_listens_hears_rows_as_they_are_given_out() {
     assert_eq!((refused.status, refused.json()["code"].as_str()), (404, Some("unknown-stream")));
     served.terminate();
 }
+
+#[test]
+fn a_view_whose_source_is_idle_is_not_waited_for() {
+    let mut text = CLICKS.split("[views.minutes]").next().unwrap().replace("${TYPE:-file}", "push");
+    text.push_str(
+        r#"
+[sources.visits]
+like = "clicks"
+
+[views.last]
+entity = "user"
+from = "clicks"
+features = { price = { expr = "price" } }
+
+[views.visit]
+entity = "user"
+from = "visits"
+features = { at_price = { expr = "price" } }
+
+[services.model]
+features = ["last", "visit"]
+output = { type = "websocket" }
+"#,
+    );
+    let project = Project::new(&text.replace("type = \"push\"", "type = \"push\"\nidle-timeout = \"300ms\""));
+    let served = serve(project.call::<&str>("run", []));
+    let mut model = listen(&served, "service=model");
+    let visit = json!({"user": ["ada"], "at": [5], "price": [7.0]});
+    let answer = post(&served.address, "/push", &json!({"push_source_name": "visits", "df": visit})).unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // Nobody visits any more, and clicks go on.
+    push(&served, "ada", 10, 1.0);
+    push(&served, "ada", 20, 2.0);
+    let row = r#"{"user":"ada","event_timestamp":"1970-01-01T00:00:10.000Z","price":1.0,"at_price":7.0}"#;
+    push(&served, "ada", 30, 4.0);
+    let first = wait_for("a combined row", START, || {
+        // The clicks must not be idle too.
+        push(&served, "ada", 31, 4.0);
+        served.metrics().contains("millrace_combined_rows_total{service=\"model\"}").then(|| model.next().unwrap())
+    });
+    assert_eq!(first, row);
+    served.terminate();
+}
