@@ -3,7 +3,7 @@
 //! | in the case | in the project |
 //! |---|---|
 //! | a source | a source of type file, or kafka; its time column is text, so that rows can show it as it came |
-//! | a sliding view | a view with that window; windows that differ from the first feature's are the feature's own |
+//! | a sliding view | a view with the window of the shortest step; features whose windows differ have their own |
 //! | a derived view with over-features | a view with `window = { over = … }` |
 //! | a derived view without | `latest`; within another view it is no view of its own: its joins and columns are that one's |
 //! | a join feature | `join`, and a column where its expression is more than a name |
@@ -106,7 +106,10 @@ impl Project<'_> {
     fn view(&mut self, name: &str, view: &View, output: Option<()>) -> Result<Rows, String> {
         let mut rows = self.rows(&view.source)?;
         let (features, window) = match view.kind {
-            ViewKind::Sliding => sliding(view)?,
+            ViewKind::Sliding => {
+                let window = view_window(view)?;
+                (self.sliding(view, &mut rows, &window)?, Some(window))
+            }
             ViewKind::Derived => {
                 let features = self.derived(view, &mut rows)?;
                 (features, over_window(view))
@@ -197,6 +200,31 @@ impl Project<'_> {
                 Ok(Rows { fields, ..rows })
             }
         }
+    }
+
+    /// A sliding view's features. What is of single rows goes before the window, and what is over its features behind.
+    fn sliding(&self, view: &View, rows: &mut Rows, window: &str) -> Result<Features, String> {
+        let mut features: Features = Vec::new();
+        for feature in &view.features {
+            let given: Vec<&str> = features.iter().map(|(name, _)| name.as_str()).collect();
+            let text = match feature.kind {
+                FeatureKind::Sliding => aggregate(feature, Some(window))?,
+                FeatureKind::Expr if names(&feature.expr).iter().any(|name| given.contains(name)) => {
+                    expression(&feature.expr, cast(&feature.dtype))
+                }
+                FeatureKind::Expr => {
+                    rows.columns.push((feature.name.clone(), feature.expr.clone()));
+                    continue;
+                }
+                FeatureKind::Join => {
+                    self.join(feature, rows)?;
+                    continue;
+                }
+                FeatureKind::Over => return Err(format!("{}: an over-feature in a sliding view", feature.name)),
+            };
+            features.push((feature.name.clone(), text));
+        }
+        Ok(features)
     }
 
     /// Adds a derived view's joins and columns to its rows; gives its features.
@@ -300,12 +328,11 @@ impl Project<'_> {
     }
 }
 
-/// A sliding view's features and its window: that of the first.
-fn sliding(view: &View) -> Result<(Features, Option<String>), String> {
-    let first = view.features.first().ok_or("a sliding view without features")?;
-    let window = sliding_window(first);
-    let text = |feature: &Feature| Ok((feature.name.clone(), aggregate(feature, Some(&window))?));
-    Ok((view.features.iter().map(text).collect::<Result<_, String>>()?, Some(window.clone())))
+/// A sliding view's window: that of its first feature with the shortest step, of which the others are multiples.
+fn view_window(view: &View) -> Result<String, String> {
+    let sliding = view.features.iter().filter(|feature| feature.kind == FeatureKind::Sliding);
+    let first = sliding.min_by_key(|feature| feature.step_ms);
+    Ok(sliding_window(first.ok_or_else(|| format!("view {} has no sliding feature", view.name))?))
 }
 
 fn sliding_window(feature: &Feature) -> String {
@@ -333,6 +360,7 @@ fn aggregate(feature: &Feature, window: Option<&str>) -> Result<String, String> 
     let name = match function {
         "FIRST_VALUE" => "first".to_owned(),
         "LAST_VALUE" => "last".to_owned(),
+        "COLLECT_LIST" => "collect".to_owned(),
         other => other.to_lowercase(),
     };
     let mut parts = vec![format!("aggregate = {}", quoted(&name))];
@@ -421,3 +449,6 @@ fn quoted(text: &str) -> String {
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").unwrap_or_else(|error| panic!("a String takes everything: {error}"));
 }
+
+#[cfg(test)]
+mod tests;
