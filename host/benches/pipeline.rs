@@ -78,7 +78,8 @@ fn run(folder: &Path, engine: &Engine) -> Result<Duration, Failure> {
         online: Box::new(online),
         log: Some(LogWriter::open(&data.path().join("log"))?),
         dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits)?,
-        files: vec![Vec::new()],
+        outputs: vec![Vec::new()],
+        services: Vec::new(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);

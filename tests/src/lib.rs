@@ -5,6 +5,7 @@
 //! process           the `millrace` binary: start, wait for a line or for HTTP, signal, kill
 //! servers           Redis; Apache Kafka, or librdkafka's mock cluster where Kafka is not there
 //! http              one request, one answer
+//! cases             views, their events and the rows that must come out, from a file
 //! guarded           a process that never outlives the tests, however they end
 //! patience, port    waiting with a limit; ports that nobody uses
 //! ```
@@ -17,6 +18,7 @@
 //! | `MILLRACE_KAFKA_JARS` | the folder with Kafka's jars; without it, Kafka is the mock cluster |
 //! | `MILLRACE_REQUIRE_SERVERS` | `1`: a mock is not good enough, fail instead |
 
+pub mod cases;
 pub mod guarded;
 pub mod http;
 pub mod patience;

@@ -138,13 +138,15 @@ impl DerefMut for Running {
     }
 }
 
-/// Where the binary is: `target/PROFILE/millrace` for a test executable in `target/PROFILE/deps`.
+/// Where the binary is: `target/PROFILE/millrace` for a test executable in `target/PROFILE/deps`, or a tool beside it.
 fn binary() -> PathBuf {
     if let Some(path) = env::var_os("MILLRACE_BIN") {
         return path.into();
     }
     let executable = env::current_exe().unwrap_or_else(|error| panic!("where the tests are is not known: {error}"));
-    let path = executable.parent().and_then(Path::parent).map(|profile| profile.join("millrace")).unwrap_or_default();
+    let folders = executable.parent().into_iter().chain(executable.parent().and_then(Path::parent));
+    let mut paths = folders.map(|folder| folder.join("millrace"));
+    let path = paths.find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("target/debug/millrace"));
     assert!(path.exists(), "{} is not there: run `make test`, or `cargo build -p millrace` first", path.display());
     path
 }

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write, stdout};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use millrace::config::diagnostics::suggestion;
-use millrace::sink::json_lines::write_rows;
+use millrace::sink::json_lines::{RowForm, write_rows};
 use millrace::store::log::LogReader;
 use millrace::time::rfc3339;
 
@@ -93,7 +93,7 @@ fn print(reader: &LogReader, view: &str, args: &LogArgs, out: &mut impl Write) -
             )?;
         } else {
             bytes.clear();
-            write_rows(&batch, &mut bytes)?;
+            write_rows(&batch, &RowForm::default(), &mut bytes)?;
             out.write_all(&bytes)?;
         }
     }

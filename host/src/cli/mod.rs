@@ -55,7 +55,7 @@ enum Command {
     Log(log::LogArgs),
     /// List a project's dead letters: the rows in error
     DeadLetters(dead_letters::DeadLettersArgs),
-    /// Simulate a stream of card transactions
+    /// Simulate a stream of events: card transactions, purchases, drivers, a market
     Simulate(SimulateArgs),
 }
 
@@ -89,11 +89,11 @@ pub(super) fn main() -> ExitCode {
 
 fn simulate(args: SimulateArgs) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (target, options) = args.plan(clock.as_ref())?;
+    let options = args.plan(clock.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let summary = runtime.block_on(async {
         let stop = stop_on_signal().context("signals")?;
-        anyhow::Ok(simulate::run(target, options, stop).await?)
+        anyhow::Ok(simulate::run(options, stop).await?)
     })?;
     tracing::info!(
         events = summary.events,

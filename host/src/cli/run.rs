@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use millrace::config::plan::Plan;
-use millrace::config::project::{Layout, OnlineStore, Output, Project};
+use millrace::config::plan::{OutputPlan, OutputTarget, Plan};
+use millrace::config::project::{Layout, OnlineStore, Project};
 use millrace::config::units::parse_duration;
 use millrace::sink::json_lines::JsonLinesSink;
+use millrace::sink::kafka::KafkaSink;
+use millrace::sink::subscribers::{Hub, StreamKind};
+use millrace::sink::{Sink, SinkError};
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::log::LogWriter;
 use millrace::store::online::embedded::EmbeddedStore;
@@ -21,7 +24,7 @@ use millrace::topology::keeper::{Outlets, Summary};
 use millrace::topology::{self, Start};
 
 use super::project::ProjectArgs;
-use super::serving::{self, Serving};
+use super::serving::{self, Reads, Serving};
 use super::stop_on_signal;
 
 /// Run a project: read its sources, keep its features, serve them
@@ -52,7 +55,8 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     let plan = Arc::new(plan);
     let _lock = lock(&project.data_dir)?;
     let metrics = serving::record_metrics()?;
-    let (outlets, reader) = open(&project, &plan)?;
+    let hub = Arc::new(hub(&project, &plan));
+    let (outlets, reader) = open(&project, &plan, &hub)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -72,7 +76,9 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
         })?;
         let server = match listener {
             None => None,
-            Some(listener) => Some(Serving::start(&project, &plan, listener, reader, &running, metrics, &clock)?),
+            Some(listener) => {
+                Some(Serving::start(&project, &plan, listener, Reads { reader, hub }, &running, metrics, &clock)?)
+            }
         };
         let summary = running.wait(stop.clone()).await?;
         print_summary(&plan, &summary, clock.now() - started);
@@ -105,7 +111,7 @@ fn workers(project: &Project) -> usize {
 }
 
 /// Opens everything that rows go to.
-fn open(project: &Project, plan: &Plan) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
+fn open(project: &Project, plan: &Plan, hub: &Hub) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
     let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
     let (online, reader): (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) = match &project.online.store.value {
         OnlineStore::Embedded => {
@@ -124,13 +130,37 @@ fn open(project: &Project, plan: &Plan) -> Result<(Outlets, Arc<dyn OnlineReader
     let log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?) } else { None };
     let limits = Limits { max_bytes: project.dead_letters.max_size, max_age: project.dead_letters.max_age };
     let dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?;
-    let file = |output: &Output| {
-        let Output::File { path } = output;
-        JsonLinesSink::create(path.value.clone())
+    let sinks = |kind: StreamKind, name: &str, outputs: &[OutputPlan]| {
+        outputs.iter().filter_map(|output| sink(hub, kind, name, output).transpose()).collect::<Result<Vec<_>, _>>()
     };
-    let files = plan.views.iter().map(|view| view.outputs.iter().map(file).collect());
-    let files = files.collect::<Result<_, _>>()?;
-    Ok((Outlets { online, log, dead_letters, files }, reader))
+    let outputs = plan.views.iter().map(|view| sinks(StreamKind::View, &view.name, &view.outputs));
+    let outputs = outputs.collect::<Result<_, _>>()?;
+    let services = plan.services.iter().map(|service| sinks(StreamKind::Service, &service.name, &service.outputs));
+    let services = services.collect::<Result<_, _>>()?;
+    Ok((Outlets { online, log, dead_letters, outputs, services }, reader))
+}
+
+/// The streams that can be listened to, and the names of the views and services that cannot.
+fn hub(project: &Project, plan: &Plan) -> Hub {
+    let form = |outputs: &[OutputPlan]| {
+        let listened = outputs.iter().find(|output| matches!(output.target, OutputTarget::Subscribers));
+        listened.map(|output| output.form.clone())
+    };
+    let views = plan.views.iter().map(|view| (StreamKind::View, view.name.clone(), form(&view.outputs)));
+    let services = project.services.iter().map(|service| {
+        let planned = plan.services.iter().find(|planned| planned.name == service.name.value);
+        (StreamKind::Service, service.name.value.clone(), planned.and_then(|planned| form(&planned.outputs)))
+    });
+    Hub::new(views.chain(services))
+}
+
+/// Opens an output of a view or a service.
+fn sink(hub: &Hub, kind: StreamKind, name: &str, output: &OutputPlan) -> Result<Option<Sink>, SinkError> {
+    Ok(match &output.target {
+        OutputTarget::File(path) => Some(Sink::File(JsonLinesSink::create(path)?.with_form(output.form.clone()))),
+        OutputTarget::Kafka(options) => Some(Sink::Kafka(Box::new(KafkaSink::open(options.clone())?))),
+        OutputTarget::Subscribers => hub.feed(kind, name).map(Sink::Subscribers),
+    })
 }
 
 fn print_summary(plan: &Plan, summary: &Summary, took: i64) {

@@ -13,6 +13,7 @@ use millrace::engine::watermark::AFTER_ALL;
 use millrace::serve::{
     self, App, Catalog, Freshness, Limits, Moment, PushError, PushSource, PushTarget, ServeError, ServiceFeature,
 };
+use millrace::sink::subscribers::Hub;
 use millrace::source::push::PushHandle;
 use millrace::store::online::{OnlineReader, OnlineView};
 use millrace::time::Clock;
@@ -29,6 +30,14 @@ pub(super) fn record_metrics() -> Result<PrometheusHandle> {
     recorder.context("metrics")
 }
 
+/// What is read from.
+pub(super) struct Reads {
+    /// The online store.
+    pub(super) reader: Arc<dyn OnlineReader>,
+    /// What can be listened to.
+    pub(super) hub: Arc<Hub>,
+}
+
 /// A server at work.
 pub(super) struct Serving {
     task: JoinHandle<Result<(), ServeError>>,
@@ -41,7 +50,7 @@ impl Serving {
         project: &Project,
         plan: &Plan,
         listener: TcpListener,
-        reader: Arc<dyn OnlineReader>,
+        reads: Reads,
         running: &Running,
         metrics: PrometheusHandle,
         clock: &Arc<dyn Clock>,
@@ -49,7 +58,8 @@ impl Serving {
         let served = listener.local_addr().context("serve.http")?;
         let app = App {
             catalog: Arc::new(catalog(project, plan)?),
-            reader,
+            reader: reads.reader,
+            hub: reads.hub,
             pushes: pushes(plan, running),
             ingests: running.entrances().ingests.iter().map(|(path, handle)| (path.clone(), target(handle))).collect(),
             freshness: Arc::new(freshness(project, plan, running.board(), clock)),

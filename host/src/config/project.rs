@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::diagnostics::Spanned;
+use super::diagnostics::{Span, Spanned};
 use crate::record::ColumnType;
 use crate::time::Micros;
 
@@ -60,6 +60,16 @@ impl Project {
     /// The UDF of that name.
     pub fn udf(&self, name: &str) -> Option<&Udf> {
         self.udfs.iter().find(|udf| udf.name.value == name)
+    }
+
+    /// The brokers of all sources, where they agree.
+    pub fn brokers(&self) -> Option<&Spanned<String>> {
+        let mut all = self.sources.iter().filter_map(|source| match &source.kind {
+            SourceKind::Kafka { brokers, .. } => Some(brokers),
+            _ => None,
+        });
+        let first = all.next()?;
+        all.all(|other| other.value == first.value).then_some(first)
     }
 
     /// The view of that name.
@@ -497,14 +507,40 @@ pub struct Emit {
     pub update: bool,
 }
 
-/// Where else a view's rows go.
+/// Where else rows go, and in which form.
 #[derive(Clone, Debug)]
-pub enum Output {
+pub struct Output {
+    /// Where.
+    pub target: OutputTarget,
+    /// Where it stands in the file.
+    pub place: Span,
+    /// What the event timestamp is called; none: its own name.
+    pub time_name: Option<Spanned<String>>,
+    /// How the event timestamp is written; none: RFC 3339 in UTC with milliseconds.
+    pub time_format: Option<Spanned<TimeFormat>>,
+}
+
+/// Where else rows go.
+#[derive(Clone, Debug)]
+pub enum OutputTarget {
     /// A file of JSON lines.
     File {
         /// The file.
         path: Spanned<PathBuf>,
     },
+    /// A Kafka topic.
+    Kafka {
+        /// `host:port`, comma-separated; none: those of the project's sources.
+        brokers: Option<Spanned<String>>,
+        /// The topic.
+        topic: Spanned<String>,
+        /// The columns that make a record's key; none: the entity's keys.
+        key: Option<Vec<Spanned<String>>>,
+        /// librdkafka's own properties.
+        properties: Vec<(Spanned<String>, String)>,
+    },
+    /// Whoever listens at `WS /v1/subscribe`.
+    WebSocket,
 }
 
 /// One feature of a view.
@@ -575,6 +611,8 @@ pub struct Service {
     pub name: Spanned<String>,
     /// What it serves, in order; at least one.
     pub features: Vec<ServiceFeature>,
+    /// Where its combined rows go.
+    pub outputs: Vec<Output>,
 }
 
 /// `view`, `view:feature` or `view:feature as name`.

@@ -189,14 +189,33 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!(latest.from.len(), 2);
     assert!(matches!(&latest.features[0].kind, FeatureKind::Expr(expr) if expr.value == "price * 2"));
     assert_eq!(latest.features[0].cast.as_ref().unwrap().value, ColumnType::Float32);
-    let Output::File { path } = &latest.outputs[0];
+    let OutputTarget::File { path } = &latest.outputs[0].target else { panic!("a file") };
     assert_eq!(path.value, folder.join("latest.jsonl"));
+    assert_eq!(latest.outputs[0].time_name.as_ref().unwrap().value, "t");
+    let pattern = TimeFormat::Strptime { pattern: "%H:%M".into(), zone: "Asia/Shanghai".into() };
+    assert_eq!(latest.outputs[0].time_format.as_ref().unwrap().value, pattern);
 
     let hourly = project.view("hourly").unwrap();
     let window = Window::Tumbling { size: Duration::from_secs(3_600), offset: Duration::from_secs(900) };
     assert_eq!(hourly.window.as_ref().unwrap().value, window);
     assert_eq!(hourly.allowed_lateness, Duration::from_secs(60));
     assert_eq!(hourly.ttl, Some(Duration::from_secs(7_200)));
+    let OutputTarget::Kafka { brokers: None, topic, key: Some(key), properties } = &hourly.outputs[0].target else {
+        panic!("kafka, at the sources' brokers")
+    };
+    assert_eq!(
+        (topic.as_str(), key[0].as_str(), project.brokers().unwrap().as_str()),
+        ("hourly", "symbol", "127.0.0.1:9092")
+    );
+    let properties: Vec<_> = properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(properties, [("linger.ms", "1"), ("security.protocol", "plaintext")]);
+    let OutputTarget::Kafka { brokers: Some(brokers), key: None, .. } = &hourly.outputs[1].target else {
+        panic!("kafka")
+    };
+    assert_eq!(brokers.value, "127.0.0.1:9093");
+    assert!(matches!(hourly.outputs[2].target, OutputTarget::WebSocket));
+    assert_eq!(hourly.outputs[2].time_format.as_ref().unwrap().value, TimeFormat::EpochMillis);
+    assert_eq!((project.services[0].outputs.len(), project.services[1].outputs.len()), (0, 2));
     assert!(hourly.log_updates && !hourly.emit_empty && !hourly.skip_unchanged);
     assert!(hourly.transforms[0].input.is_none(), "just a name");
     let output = hourly.transforms[1].output.as_ref().unwrap();

@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 mod chunks;
+pub mod combine;
 pub mod decode;
 pub mod emission;
 pub mod expression;

@@ -8,6 +8,9 @@
 //! | `millrace_push_rows_total` | counter | source | rows taken by `POST /push` |
 //! | `millrace_ingest_events_total` | counter | path | events taken over WebSocket endpoints |
 //! | `millrace_ingest_connections` | gauge | path | WebSocket connections that are open |
+//! | `millrace_subscribers` | gauge | kind, name | subscribers of a view or a service |
+//! | `millrace_subscriber_rows_total` | counter | kind, name | rows sent to them |
+//! | `millrace_subscriber_cut_off_total` | counter | kind, name | those that did not keep up |
 //!
 //! The values of `route` are [`ROUTES`], `ingest` for every WebSocket endpoint and `other` for the rest, so that no
 //! client can make a series.
@@ -21,7 +24,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use super::response::Statuses;
 
 /// The paths that are served, but for WebSocket endpoints.
-pub const ROUTES: [&str; 5] = ["/get-online-features", "/push", "/health", "/ready", "/metrics"];
+pub const ROUTES: [&str; 6] = ["/get-online-features", "/push", "/health", "/ready", "/metrics", "/v1/subscribe"];
 
 /// Upper bounds of the latency histogram's buckets, in seconds.
 const SECONDS: [f64; 14] =
@@ -43,6 +46,9 @@ pub(super) fn describe() {
     describe_counter!("millrace_push_rows_total", "Rows taken by POST /push");
     describe_counter!("millrace_ingest_events_total", "Events taken over WebSocket endpoints");
     describe_gauge!("millrace_ingest_connections", "WebSocket connections that are open");
+    describe_gauge!("millrace_subscribers", "Subscribers of a view or a service");
+    describe_counter!("millrace_subscriber_rows_total", "Rows sent to subscribers");
+    describe_counter!("millrace_subscriber_cut_off_total", "Subscribers that did not keep up");
 }
 
 /// A request was answered.
@@ -76,6 +82,23 @@ pub(super) fn connection(path: &str) -> OpenConnection {
     let open = gauge!("millrace_ingest_connections", "path" => path.to_owned());
     open.increment(1.0);
     OpenConnection(open)
+}
+
+/// Counts a subscriber until it is dropped.
+pub(super) fn subscriber(kind: &'static str, name: &str) -> OpenConnection {
+    let open = gauge!("millrace_subscribers", "kind" => kind, "name" => name.to_owned());
+    open.increment(1.0);
+    OpenConnection(open)
+}
+
+/// Rows were sent to a subscriber.
+pub(super) fn subscriber_rows(kind: &'static str, name: &str, rows: usize) {
+    counter!("millrace_subscriber_rows_total", "kind" => kind, "name" => name.to_owned()).increment(rows as u64);
+}
+
+/// A subscriber was cut off.
+pub(super) fn subscriber_cut_off(kind: &'static str, name: &str) {
+    counter!("millrace_subscriber_cut_off_total", "kind" => kind, "name" => name.to_owned()).increment(1);
 }
 
 /// A WebSocket connection that is open.

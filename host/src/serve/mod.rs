@@ -4,6 +4,7 @@
 //! POST /get-online-features   the newest features of entities           features, catalog, keys, response
 //! POST /push                  rows for a source of type push            push
 //! WS   /ingest/…              events for a source with `listen`         ingest
+//! WS   /v1/subscribe          rows of a view or a service               subscribe
 //! GET  /health                200 while the process is alive
 //! GET  /ready                 200, or 503 with what is waited for
 //! GET  /metrics               Prometheus' text                          metrics (the names)
@@ -22,6 +23,7 @@ pub mod metrics;
 mod push;
 mod request;
 mod response;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +50,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::error::{Blame, Fault};
+use crate::sink::subscribers::Hub;
 use crate::store::online::OnlineReader;
 pub use catalog::{Catalog, ServiceFeature};
 use error::{Failure, json};
@@ -63,6 +66,8 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     /// The online store.
     pub reader: Arc<dyn OnlineReader>,
+    /// What can be listened to.
+    pub hub: Arc<Hub>,
     /// Sources of type `push`, by name.
     pub pushes: HashMap<String, PushSource>,
     /// WebSocket endpoints, by path.
@@ -90,8 +95,10 @@ pub struct Limits {
     pub in_flight: usize,
     /// How long a request may take, the wait included.
     pub time: Duration,
-    /// WebSocket connections at once.
+    /// WebSocket connections that bring events, at once.
     pub sockets: usize,
+    /// Subscribers at once.
+    pub subscribers: usize,
     /// Bytes of a WebSocket message.
     pub message: usize,
     /// How long a WebSocket connection may be silent before it is pinged, and again before it is given up.
@@ -109,6 +116,7 @@ impl Default for Limits {
             in_flight: 128,
             time: Duration::from_secs(30),
             sockets: 256,
+            subscribers: 256,
             message: 1 << 20,
             quiet: Duration::from_secs(30),
             grace: Duration::from_secs(10),
@@ -164,6 +172,7 @@ struct Shared {
     stop: watch::Receiver<bool>,
     in_flight: Semaphore,
     sockets: Arc<Semaphore>,
+    subscribers: Arc<Semaphore>,
 }
 
 /// Listens on `address`, `host:port`; port 0 takes a free one.
@@ -200,11 +209,13 @@ pub async fn run(listener: TcpListener, app: App, mut stop: watch::Receiver<bool
     };
     let serve = serve(listener, router(shared.clone())).with_graceful_shutdown(stopped);
     let limits = &shared.app.limits;
-    let all_sockets = u32::try_from(limits.sockets).unwrap_or(u32::MAX);
+    let all = |limit: usize| u32::try_from(limit).unwrap_or(u32::MAX);
+    let (all_sockets, all_subscribers) = (all(limits.sockets), all(limits.subscribers));
     let whole = async {
         serve.await?;
         // Connections that were upgraded are no longer the server's.
         drop(shared.sockets.acquire_many(all_sockets).await);
+        drop(shared.subscribers.acquire_many(all_subscribers).await);
         Ok(())
     };
     let out_of_patience = async {
@@ -239,9 +250,10 @@ fn share(app: App, stop: watch::Receiver<bool>) -> Result<Arc<Shared>, ServeErro
         }
     }
     let in_flight = Semaphore::new(app.limits.in_flight.min(Semaphore::MAX_PERMITS));
-    let sockets = Arc::new(Semaphore::new(app.limits.sockets.min(Semaphore::MAX_PERMITS)));
+    let places = |limit: usize| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+    let (sockets, subscribers) = (places(app.limits.sockets), places(app.limits.subscribers));
     metrics::describe();
-    Ok(Arc::new(Shared { app, stop, in_flight, sockets }))
+    Ok(Arc::new(Shared { app, stop, in_flight, sockets, subscribers }))
 }
 
 fn router(shared: Arc<Shared>) -> Router {
@@ -254,6 +266,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/health", get(|| async { StatusCode::OK }))
         .route("/ready", get(ready))
         .route("/metrics", get(render))
+        .route("/v1/subscribe", get(subscribe::subscribe))
         .fallback(elsewhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(shared.app.limits.body))

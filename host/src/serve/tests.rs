@@ -3,6 +3,7 @@
 mod fixture;
 mod golden;
 mod ingest;
+mod subscribe;
 
 use std::time::Duration;
 

@@ -77,7 +77,7 @@ impl Cards {
     /// What is wrong with the options.
     pub fn new(options: &Options) -> Result<Self, String> {
         if options.cards == 0 {
-            return Err("--cards is 0: somebody must pay".into());
+            return Err("--keys is 0: there must be somebody".into());
         }
         if options.rate == 0 {
             return Err("--rate is 0: nothing would ever happen".into());

@@ -1,35 +1,41 @@
-//! Example streams, for trying Millrace and for measuring it: card transactions, to a file, Kafka or a WebSocket.
+//! Example streams, for trying Millrace and for measuring it: card transactions, purchases and prices, drivers' miles, an
+//! order book and its trades; to a file, Kafka or a WebSocket.
 //!
 //! Always true: the same options give the same bytes, on every machine and to every target; a target that is slow slows
 //! the stream down, and nothing is left out.
 
 mod args;
 pub mod cards;
+mod drivers;
+mod market;
 mod merchants;
 mod pace;
+mod purchases;
+pub mod stream;
 mod target;
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::error::{Blame, Fault};
 use crate::time::{Micros, rfc3339};
 pub use args::SimulateArgs;
-use cards::Cards;
 use pace::Pace;
+use stream::Stream;
 pub use target::Target;
-use target::{Chunk, Output};
+use target::{Chunk, Listeners, Output};
 
 /// How often a long run says how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// How a stream is simulated.
+/// How streams are simulated.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What happens.
-    pub stream: cards::Options,
+    /// What happens, and where it goes; at least one. Several go together, in the order of event time.
+    pub streams: Vec<(Target, stream::Options)>,
     /// How many seconds of event time pass in one of the clock; none for as fast as the target takes it.
     pub speed: Option<f64>,
     /// Whether a WebSocket that listens ends after the last event, as all other targets do.
@@ -76,57 +82,72 @@ impl Blame for SimulateError {
     }
 }
 
-/// Simulates until the stream ends or `stop` turns true; then everything sent so far reaches the target.
+/// Simulates until the streams end or `stop` turns true; then everything sent so far reaches the targets.
 ///
 /// # Errors
 /// [`SimulateError`].
-pub async fn run(target: Target, options: Options, mut stop: watch::Receiver<bool>) -> Result<Summary, SimulateError> {
-    let endless = options.stream.events.is_none();
-    if let (true, Target::File(path)) = (endless, &target) {
-        let path = path.display();
-        return Err(SimulateError::Options(format!("{path}: a file needs an end: give --events or --duration")));
+pub async fn run(options: Options, mut stop: watch::Receiver<bool>) -> Result<Summary, SimulateError> {
+    let mut streams = Vec::new();
+    for (target, stream) in &options.streams {
+        if let (None, Target::File(path)) = (stream.shape.events, target) {
+            let path = path.display();
+            return Err(SimulateError::Options(format!("{path}: a file needs an end: give --events or --duration")));
+        }
+        streams.push(Stream::new(stream).map_err(SimulateError::Options)?);
     }
-    let mut cards = Cards::new(&options.stream).map_err(SimulateError::Options)?;
-    let mut summary = Summary { until: options.stream.start, ..Summary::default() };
-    let mut output = None;
+    let mut summary = Summary { until: options.start(), ..Summary::default() };
+    let mut outputs = Vec::new();
     let work = async {
-        let output = output.insert(Output::open(&target, &options).await?);
-        pump(&mut cards, output, Pace::new(&options), &mut summary).await?;
-        output.drained().await
+        let mut listeners = Listeners::default();
+        for (target, _) in &options.streams {
+            outputs.push(Output::open(target, &options, &mut listeners).await?);
+        }
+        pump(&mut streams, &mut outputs, Pace::new(&options), &mut summary).await?;
+        try_join_all(outputs.iter_mut().map(Output::drained)).await.map(drop)
     };
     let result = tokio::select! {
         biased;
-        // An error says that nobody can stop us any more: then the stream's end is the end.
+        // An error says that nobody can stop us any more: then the streams' end is the end.
         Ok(_) = stop.wait_for(|stop| *stop) => Ok(()),
         result = work => result,
     };
-    if let Some(output) = output {
+    for output in outputs {
         output.close().await?;
     }
     result.map(|()| summary)
 }
 
+impl Options {
+    /// The event time of the first event.
+    fn start(&self) -> Micros {
+        self.streams.iter().map(|(_, stream)| stream.shape.start).min().unwrap_or_default()
+    }
+}
+
 async fn pump(
-    cards: &mut Cards,
-    output: &mut Output,
+    streams: &mut [Stream],
+    outputs: &mut [Output],
     mut pace: Pace,
     summary: &mut Summary,
 ) -> Result<(), SimulateError> {
-    output.ready().await;
-    let mut chunk = Chunk::default();
+    for output in &mut *outputs {
+        output.ready().await;
+    }
+    let mut chunks = vec![Chunk::default(); streams.len()];
     let mut told = Instant::now();
     pace.begin(told);
-    while let Some(scheduled) = cards.upcoming() {
+    loop {
+        let upcoming = streams.iter_mut().zip(&mut chunks).filter_map(|both| Some((both.0.upcoming()?, both)));
+        let Some((scheduled, (stream, chunk))) = upcoming.min_by_key(|(time, _)| *time) else { break };
         let wait = pace.wait(scheduled);
         if wait.is_none() {
-            let card = chunk.add(cards);
-            summary.until = summary.until.max(card);
+            summary.until = summary.until.max(chunk.add(stream));
             if !chunk.is_full() {
                 continue;
             }
         }
-        if !chunk.is_empty() {
-            send(&mut chunk, output, summary).await?;
+        if chunks.iter().any(|chunk| !chunk.is_empty()) {
+            send(&mut chunks, outputs, summary).await?;
             if told.elapsed() >= PROGRESS_EVERY {
                 told = Instant::now();
                 tracing::info!(events = summary.events, until = rfc3339(summary.until), "simulating");
@@ -135,11 +156,12 @@ async fn pump(
             sleep(wait).await;
         }
     }
-    send(&mut chunk, output, summary).await
+    send(&mut chunks, outputs, summary).await
 }
 
-async fn send(chunk: &mut Chunk, output: &mut Output, summary: &mut Summary) -> Result<(), SimulateError> {
-    if !chunk.is_empty() {
+/// Hands all chunks on, so that no stream runs ahead of the others.
+async fn send(chunks: &mut [Chunk], outputs: &mut [Output], summary: &mut Summary) -> Result<(), SimulateError> {
+    for (chunk, output) in chunks.iter_mut().zip(outputs).filter(|(chunk, _)| !chunk.is_empty()) {
         output.send(chunk).await?;
         summary.events += u64::try_from(chunk.len()).unwrap_or_default();
         summary.bytes += u64::try_from(chunk.bytes()).unwrap_or_default();

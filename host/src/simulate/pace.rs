@@ -24,7 +24,7 @@ pub(super) struct Pace {
 impl Pace {
     /// The pace that the options ask for, not begun.
     pub(super) fn new(options: &Options) -> Self {
-        Self { speed: options.speed, start: options.stream.start, anchor: None }
+        Self { speed: options.speed, start: options.start(), anchor: None }
     }
 
     /// The stream's start is now.

@@ -6,11 +6,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message as _;
 use rdkafka::mocking::MockCluster;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{accept_async, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, accept_async, connect_async};
 
+use super::cards::Cards;
+use super::stream::Kind;
 use super::*;
 use crate::time::{ManualClock, SECOND};
 
@@ -23,13 +25,14 @@ struct CommandLine {
 fn plan(line: &str) -> Result<(Target, Options), String> {
     let line = std::iter::once("simulate").chain(line.split(' '));
     let args = CommandLine::try_parse_from(line).map_err(|error| error.to_string())?.args;
-    args.plan(&ManualClock::new(7 * SECOND)).map_err(|error| error.to_string())
+    let options = args.plan(&ManualClock::new(7 * SECOND)).map_err(|error| error.to_string())?;
+    Ok((options.streams[0].0.clone(), options))
 }
 
 async fn simulate(line: &str) -> Result<Summary, SimulateError> {
-    let (target, options) = plan(line).unwrap();
+    let (_, options) = plan(line).unwrap();
     let stop = watch::Sender::new(false);
-    timeout(Duration::from_secs(30), run(target, options, stop.subscribe())).await.expect("the stream ends")
+    timeout(Duration::from_secs(30), run(options, stop.subscribe())).await.expect("the stream ends")
 }
 
 fn expected(events: u64) -> Vec<String> {
@@ -48,13 +51,24 @@ fn free_address() -> String {
 fn the_command_line_says_what_is_simulated() {
     let (target, options) = plan("--events 2000000 --to file:transactions.jsonl").unwrap();
     assert_eq!(target, Target::File(Path::new("transactions.jsonl").into()));
-    assert_eq!(options.stream, cards::Options { events: Some(2_000_000), ..cards::Options::default() });
+    let shape = cards::Options { events: Some(2_000_000), ..cards::Options::default() };
+    assert_eq!(options.streams[0].1, stream::Options { kind: Kind::Cards, shape });
     assert_eq!(options.speed, None);
     let (target, options) =
         plan("--duration 90s --rate 10 --start now --speed 60 --disorder 5s --to listen:ws://[::1]:7001/a/b").unwrap();
     assert_eq!(target, Target::Listen { address: "[::1]:7001".into(), path: "/a/b".into() });
-    assert_eq!((options.stream.events, options.stream.start, options.speed), (Some(900), 7 * SECOND, Some(60.0)));
-    assert_eq!(options.stream.disorder, 5 * SECOND);
+    assert_eq!(
+        (options.streams[0].1.shape.events, options.streams[0].1.shape.start, options.speed),
+        (Some(900), 7 * SECOND, Some(60.0))
+    );
+    assert_eq!(options.streams[0].1.shape.disorder, 5 * SECOND);
+    let shape = |line: &str| {
+        let stream = plan(line).unwrap().1.streams.remove(0).1;
+        (stream.kind, stream.shape.cards, stream.shape.rate)
+    };
+    assert_eq!(shape("--kind drivers --to -"), (Kind::Drivers, 100, 10));
+    assert_eq!(shape("--kind trades --keys 7 --rate 1 --to -"), (Kind::Trades, 7, 1));
+    assert_eq!(shape("--cards 5 --to -"), (Kind::Cards, 5, 1_000));
     let kafka = Target::Kafka { brokers: "a:1,b:2".into(), topic: "t".into() };
     assert_eq!(
         (plan("--to kafka:a:1,b:2/t").unwrap().0, plan("--to kafka://a:1,b:2/t").unwrap().0),
@@ -66,6 +80,8 @@ fn the_command_line_says_what_is_simulated() {
         ("--to elsewhere", "a target is file:PATH"),
         ("--to kafka:a:1", "a target is file:PATH"),
         ("--to - --start yesterday", "a time is 2025-01-01T00:00:00Z, or now"),
+        ("--kind trade --to -", "similar value exists: 'trades'"),
+        ("--kind book --kind trades --to -", "--kind is there 2 times and --to 1 times"),
         ("--to - --speed 0", "greater than 0"),
         ("--to - --speed NaN", "greater than 0"),
         ("--to - --events 1 --duration 1s", "cannot be used with"),
@@ -93,11 +109,11 @@ async fn a_file_holds_the_whole_stream() {
 #[tokio::test]
 async fn a_paced_stream_keeps_to_the_clock_and_stops_when_told() {
     let folder = tempfile::tempdir().unwrap();
-    let (target, mut options) = plan(&format!("--events 1 --to file:{}/t", folder.path().display())).unwrap();
-    options.stream.events = Some(1_000_000);
+    let (_, mut options) = plan(&format!("--events 1 --to file:{}/t", folder.path().display())).unwrap();
+    options.streams[0].1.shape.events = Some(1_000_000);
     options.speed = Some(10.0);
     let stop = watch::Sender::new(false);
-    let running = tokio::spawn(run(target, options, stop.subscribe()));
+    let running = tokio::spawn(run(options, stop.subscribe()));
     sleep(Duration::from_millis(500)).await;
     stop.send_replace(true);
     let summary = timeout(Duration::from_secs(2), running).await.expect("the stop is heard").unwrap().unwrap();
@@ -217,4 +233,37 @@ async fn a_topic_gets_the_stream_keyed_by_card() {
     }
     assert_eq!(homes.len(), 50);
     assert!((0..3).all(|partition| homes.values().any(|&home| home == partition)));
+}
+
+#[tokio::test]
+async fn several_streams_go_together_and_may_share_an_address() {
+    let address = free_address();
+    let url = format!("ws://{address}");
+    let streams = format!("--kind book --to listen:{address}/book --kind trades --to listen:{address}/trades");
+    let running = tokio::spawn(async move { simulate(&format!("--duration 5s --once {streams}")).await });
+    let connect = |path: &str| {
+        let url = format!("{url}{path}");
+        async move {
+            loop {
+                match connect_async(&url).await {
+                    Ok((socket, _)) => return socket,
+                    Err(_) => sleep(Duration::from_millis(10)).await,
+                }
+            }
+        }
+    };
+    let (book, trades) = (connect("/book").await, connect("/trades").await);
+    let refused = connect_async(format!("{url}/elsewhere")).await.unwrap_err().to_string();
+    assert!(refused.contains("404"), "{refused}");
+    let hear = async |socket: WebSocketStream<MaybeTlsStream<TcpStream>>| {
+        let texts = socket.filter_map(async |message| message.ok().filter(Message::is_text));
+        texts.map(|text| serde_json::from_str(&text.to_string()).unwrap()).collect::<Vec<serde_json::Value>>().await
+    };
+    let (books, trades) = tokio::join!(hear(book), hear(trades));
+    assert_eq!((books.len(), trades.len()), (500, 100));
+    assert!(books.iter().all(|book| book["bids"].is_array()) && trades.iter().all(|trade| trade["side"].is_string()));
+    assert_eq!(running.await.unwrap().unwrap().events, 600);
+    let twice = format!("--kind book --to listen:{address}/a --kind trades --to listen:{address}/a --events 1");
+    let error = simulate(&twice).await.unwrap_err().to_string();
+    assert!(error.contains("another stream is at /a already"), "{error}");
 }

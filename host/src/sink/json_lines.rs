@@ -1,8 +1,9 @@
 //! Rows as JSON lines: flat objects whose keys are the columns, in their order.
 //!
 //! Times are RFC 3339 in UTC with milliseconds, binary is base64, NaN and the infinities are the strings `"NaN"`,
-//! `"Infinity"` and `"-Infinity"`, a list is an array, a map an object, and a null is `null`. [`write_rows`] is the one place that makes this form; files,
-//! HTTP and what the command line prints all come from it.
+//! `"Infinity"` and `"-Infinity"`, a list is an array, a map an object, and a null is `null`. An output may call the event
+//! timestamp otherwise, and write it by a format of its own: its [`RowForm`]. [`Rows`] is the one place that makes this
+//! form; files, Kafka, subscribers and what the command line prints all come from it.
 //!
 //! A column's type is looked at once a batch; a row then is a walk over `Cells`.
 
@@ -18,7 +19,9 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type,
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::engine::decode::TimeFormat;
 use crate::error::{Blame, Fault};
+use crate::record::EVENT_TIMESTAMP;
 use crate::time::{Micros, SECOND, rfc3339};
 
 /// Rows gather here before they are written to the file, in bytes.
@@ -54,12 +57,28 @@ impl Blame for JsonLinesError {
     }
 }
 
+/// How an output writes its rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowForm {
+    /// What the event timestamp is called.
+    pub time_name: String,
+    /// How it is written; other times are as everywhere.
+    pub time_format: TimeFormat,
+}
+
+impl Default for RowForm {
+    fn default() -> Self {
+        Self { time_name: EVENT_TIMESTAMP.to_owned(), time_format: TimeFormat::iso() }
+    }
+}
+
 /// A file of JSON lines that is appended to. After an error the file may end within a line: cut it back with
 /// [`JsonLinesSink::resume`].
 #[derive(Debug)]
 pub struct JsonLinesSink {
     path: PathBuf,
     file: File,
+    form: RowForm,
     buffer: Vec<u8>,
     written: u64,
 }
@@ -80,7 +99,14 @@ impl JsonLinesSink {
     pub fn resume(path: impl Into<PathBuf>, length: u64) -> Result<Self, JsonLinesError> {
         let path = path.into();
         let file = open(&path, length).map_err(|cause| JsonLinesError::File { path: path.clone(), cause })?;
-        Ok(Self { path, file, buffer: Vec::with_capacity(2 * BUFFER), written: length })
+        let form = RowForm::default();
+        Ok(Self { path, file, form, buffer: Vec::with_capacity(2 * BUFFER), written: length })
+    }
+
+    /// The same file, whose rows are written in this form from now on.
+    #[must_use]
+    pub fn with_form(self, form: RowForm) -> Self {
+        Self { form, ..self }
     }
 
     /// Adds the rows of a batch.
@@ -88,7 +114,7 @@ impl JsonLinesSink {
     /// # Errors
     /// [`JsonLinesError`]; of a batch with a column that cannot be written, no row is.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), JsonLinesError> {
-        write_rows(batch, &mut self.buffer)?;
+        write_rows(batch, &self.form, &mut self.buffer)?;
         if self.buffer.len() >= BUFFER { self.drain() } else { Ok(()) }
     }
 
@@ -139,29 +165,85 @@ fn open(path: &Path, length: u64) -> io::Result<File> {
 ///
 /// # Errors
 /// [`JsonLinesError::Type`], and then `out` is as before.
-pub fn write_rows(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), JsonLinesError> {
-    let schema = batch.schema_ref();
-    let mut columns = Vec::with_capacity(batch.num_columns());
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        let cells = Cells::of(column)
-            .ok_or_else(|| JsonLinesError::Type { column: field.name().clone(), kind: field.data_type().clone() })?;
-        let mut key = vec![if columns.is_empty() { b'{' } else { b',' }];
-        text(field.name(), &mut key);
-        key.push(b':');
-        columns.push((key, cells));
-    }
-    let mut times = Times::default();
+pub fn write_rows(batch: &RecordBatch, form: &RowForm, out: &mut Vec<u8>) -> Result<(), JsonLinesError> {
+    let mut rows = Rows::of(batch, form)?;
     for row in 0..batch.num_rows() {
-        if columns.is_empty() {
-            out.push(b'{');
-        }
-        for (key, cells) in &columns {
-            out.extend_from_slice(key);
-            cells.write(row, out, &mut times);
-        }
-        out.extend_from_slice(b"}\n");
+        rows.write(row, out);
+        out.push(b'\n');
     }
     Ok(())
+}
+
+/// The rows of a batch, to be written one by one.
+pub struct Rows<'a> {
+    /// What stands before a column's value, and its cells.
+    columns: Vec<(Vec<u8>, Cells<'a>)>,
+    times: Times,
+}
+
+impl<'a> Rows<'a> {
+    /// The rows of `batch` in this form.
+    ///
+    /// # Errors
+    /// [`JsonLinesError::Type`].
+    pub fn of(batch: &'a RecordBatch, form: &'a RowForm) -> Result<Self, JsonLinesError> {
+        let schema = batch.schema_ref();
+        let mut columns = Vec::with_capacity(batch.num_columns());
+        for (field, column) in schema.fields().iter().zip(batch.columns()) {
+            let cells = Cells::of(column).ok_or_else(|| JsonLinesError::Type {
+                column: field.name().clone(),
+                kind: field.data_type().clone(),
+            })?;
+            let (name, cells) = match cells {
+                Cells::Timestamp(times) if field.name() == EVENT_TIMESTAMP => {
+                    let plain = form.time_format == TimeFormat::iso();
+                    let cells = if plain { cells } else { Cells::Formatted(times, &form.time_format) };
+                    (&form.time_name, cells)
+                }
+                _ => (field.name(), cells),
+            };
+            let mut key = vec![if columns.is_empty() { b'{' } else { b',' }];
+            text(name, &mut key);
+            key.push(b':');
+            columns.push((key, cells));
+        }
+        Ok(Self { columns, times: Times::default() })
+    }
+
+    /// Appends one row to `out`, as an object without a newline.
+    ///
+    /// # Panics
+    /// The batch has no such row.
+    pub fn write(&mut self, row: usize, out: &mut Vec<u8>) {
+        if self.columns.is_empty() {
+            out.push(b'{');
+        }
+        for (key, cells) in &self.columns {
+            out.extend_from_slice(key);
+            cells.write(row, out, &mut self.times);
+        }
+        out.push(b'}');
+    }
+
+    /// Appends the first column's value as bare text, without quotes and escapes; false if there is none.
+    ///
+    /// # Panics
+    /// As [`Rows::write`].
+    pub fn write_text(&mut self, row: usize, out: &mut Vec<u8>) -> bool {
+        let Some((_, cells)) = self.columns.first() else { return false };
+        if let Cells::Utf8(cells) = cells {
+            out.extend_from_slice(if cells.is_valid(row) { cells.value(row).as_bytes() } else { b"" });
+            return cells.is_valid(row);
+        }
+        let start = out.len();
+        cells.write(row, out, &mut self.times);
+        if out.get(start) == Some(&b'"') {
+            // Texts that are no utf8 columns have nothing to escape.
+            out.remove(start);
+            out.pop();
+        }
+        out.get(start..) != Some(b"null")
+    }
 }
 
 /// A column's cells, downcast.
@@ -172,6 +254,8 @@ enum Cells<'a> {
     Float32(&'a Float32Array),
     Float64(&'a Float64Array),
     Timestamp(&'a TimestampMicrosecondArray),
+    /// Times that are written otherwise.
+    Formatted(&'a TimestampMicrosecondArray, &'a TimeFormat),
     Utf8(&'a StringArray),
     Binary(&'a BinaryArray),
     List(&'a ListArray, Box<Cells<'a>>),
@@ -221,6 +305,7 @@ impl<'a> Cells<'a> {
                 if value.is_finite() { plain(&value, out) } else { out.extend_from_slice(unfinite(value)) }
             }
             Self::Timestamp(cells) if cells.is_valid(row) => times.write(cells.value(row), out),
+            Self::Formatted(cells, format) if cells.is_valid(row) => times.write_as(format, cells.value(row), out),
             Self::Utf8(cells) if cells.is_valid(row) => text(cells.value(row), out),
             Self::Binary(cells) if cells.is_valid(row) => binary(cells.value(row), out),
             Self::List(lists, items) if lists.is_valid(row) => {
@@ -289,9 +374,28 @@ struct Times {
     second: Micros,
     /// The second's text up to the point before the milliseconds; empty before the first.
     text: Vec<u8>,
+    /// The last time of the one column that has a format of its own, and its text.
+    formatted: Option<(Micros, Vec<u8>)>,
 }
 
 impl Times {
+    fn write_as(&mut self, format: &TimeFormat, time: Micros, out: &mut Vec<u8>) {
+        match &self.formatted {
+            Some((known, text)) if *known == time => out.extend_from_slice(text),
+            _ => {
+                let printed = format.print(time);
+                let mut written = Vec::with_capacity(printed.len() + 2);
+                if format.is_epoch() {
+                    written.extend_from_slice(printed.as_bytes())
+                } else {
+                    text(&printed, &mut written)
+                }
+                out.extend_from_slice(&written);
+                self.formatted = Some((time, written));
+            }
+        }
+    }
+
     fn write(&mut self, time: Micros, out: &mut Vec<u8>) {
         out.push(b'"');
         let second = time.div_euclid(SECOND);

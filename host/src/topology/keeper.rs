@@ -1,10 +1,11 @@
-//! The thread that keeps what comes out: online store, offline log, files, dead letters; and ends epochs.
+//! The thread that keeps what comes out: online store, offline log, outputs, dead letters; and ends epochs.
 //!
 //! Always true: an epoch ends when every shard has given out what came before its barrier and all of that is safe; only
-//! then do the sources hear which offsets are. A store that is away is tried again with back-off while its queue fills,
-//! which holds the workers and so the sources; nothing is dropped.
+//! then do the sources hear which offsets are. A store or an output that is away is tried again with back-off while its
+//! queue fills, which holds the workers and so the sources; nothing is dropped.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crossbeam_channel::Receiver;
 use tokio::sync::watch;
 
 use super::board::Board;
+use super::combining::Combining;
 use super::message::Output;
 use super::{Stop, TopologyError};
 use crate::config::plan::{Plan, ViewPlan};
@@ -22,8 +24,7 @@ use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
 use crate::engine::front::FrontPlan;
 use crate::error::Blame;
 use crate::record::{DeadLetter, Origin};
-use crate::sink::json_lines::JsonLinesSink;
-use crate::store::StoreError;
+use crate::sink::Sink;
 use crate::store::dead_letter::{DeadLetterWriter, NamedLetter};
 use crate::store::log::{ChunkHeader, ChunkKind, LogWriter, Position};
 use crate::store::online::{OnlineBatch, OnlineWriter};
@@ -40,8 +41,10 @@ pub struct Outlets {
     pub log: Option<LogWriter>,
     /// Rows in error.
     pub dead_letters: DeadLetterWriter,
-    /// The files of each view, by its index.
-    pub files: Vec<Vec<JsonLinesSink>>,
+    /// Further outputs of each view, by its index.
+    pub outputs: Vec<Vec<Sink>>,
+    /// Those of each service that has any, by its index in the plan.
+    pub services: Vec<Vec<Sink>>,
 }
 
 /// What a run has done.
@@ -76,6 +79,7 @@ pub(super) struct Keeper {
     /// For each source, where it hears which offsets are safe.
     safe: Vec<watch::Sender<Vec<i64>>>,
     epochs: BTreeMap<u64, Epoch>,
+    combining: Combining,
     /// The epoch that what comes now belongs to.
     epoch: u64,
     summary: Summary,
@@ -90,9 +94,11 @@ impl Keeper {
         stop: Stop,
         workers: usize,
         safe: Vec<watch::Sender<Vec<i64>>>,
-    ) -> Self {
+    ) -> Result<Self, TopologyError> {
         let summary = Summary { rows: vec![0; plan.views.len()], ..Summary::default() };
-        Self { plan, outlets, board, clock, stop, workers, safe, epochs: BTreeMap::new(), epoch: 1, summary }
+        let combining = Combining::new(&plan, workers)?;
+        let epochs = BTreeMap::new();
+        Ok(Self { plan, outlets, board, clock, stop, workers, safe, epochs, combining, epoch: 1, summary })
     }
 
     /// Runs until all workers are gone, and then makes safe what is left.
@@ -100,6 +106,10 @@ impl Keeper {
         for output in outputs {
             match output {
                 Output::Rows { view, emission, positions } => self.rows(view, &emission, &positions)?,
+                Output::Progress { view, shard, progress } => {
+                    let combined = self.combining.progress(view, shard, progress)?;
+                    self.write_combined(combined)?;
+                }
                 Output::Dead(letters) => self.dead(letters)?,
                 Output::Read { epoch, positions } => {
                     let state = self.epochs.entry(epoch).or_default();
@@ -113,6 +123,7 @@ impl Keeper {
                 }
             }
         }
+        self.leave_out_stopped()?;
         self.flush()?;
         self.summary.events = self.board.events();
         for (index, view) in self.plan.views.iter().enumerate() {
@@ -123,8 +134,8 @@ impl Keeper {
         Ok(self.summary)
     }
 
-    fn rows(&mut self, view: u16, emission: &Emission, positions: &[(Origin, i64)]) -> Result<(), TopologyError> {
-        let index = usize::from(view);
+    fn rows(&mut self, number: u16, emission: &Emission, positions: &[(Origin, i64)]) -> Result<(), TopologyError> {
+        let index = usize::from(number);
         let plan = self.plan.clone();
         let Some(view) = plan.views.get(index) else { return Ok(()) };
         let kind = match emission.kind {
@@ -137,7 +148,13 @@ impl Keeper {
             if let Some(rows) = self.summary.rows.get_mut(index) {
                 *rows += emission.batch.num_rows() as u64;
             }
-            self.write_files(index, emission)?;
+            self.write_outputs(index, emission)?;
+            let combined = self.combining.add(number, emission)?;
+            self.write_combined(combined)?;
+        } else {
+            for output in self.outlets.outputs.get_mut(index).into_iter().flatten() {
+                output.show(&emission.batch)?;
+            }
         }
         if view.offline && (emission.kind == EmissionKind::Close || view.log_updates) {
             self.log(view, emission, positions)?;
@@ -145,14 +162,31 @@ impl Keeper {
         self.write_online(view, emission)
     }
 
-    fn write_files(&mut self, index: usize, emission: &Emission) -> Result<(), TopologyError> {
-        let Some(files) = self.outlets.files.get_mut(index).filter(|files| !files.is_empty()) else { return Ok(()) };
-        let live = match &emission.deleted {
-            None => emission.batch.clone(),
-            Some(deleted) => filter_record_batch(&emission.batch, &not(deleted)?)?,
-        };
-        for file in files {
-            file.write(&live).map_err(|error| TopologyError::Output(error.to_string()))?;
+    fn write_outputs(&mut self, index: usize, emission: &Emission) -> Result<(), TopologyError> {
+        for output in self.outlets.outputs.get_mut(index).into_iter().flatten() {
+            output.write(&emission.batch, emission.deleted.as_ref())?;
+            retrying(&self.stop, "the output", || output.drain())?;
+        }
+        Ok(())
+    }
+
+    fn write_combined(&mut self, combined: Vec<(usize, RecordBatch)>) -> Result<(), TopologyError> {
+        for (service, rows) in combined {
+            for output in self.outlets.services.get_mut(service).into_iter().flatten() {
+                output.write(&rows, None)?;
+                retrying(&self.stop, "the output", || output.drain())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody waits for the rows of a view that has stopped.
+    fn leave_out_stopped(&mut self) -> Result<(), TopologyError> {
+        for (view, index) in (0..).zip(0..self.plan.views.len()) {
+            if self.board.stopped(index).is_some() {
+                let combined = self.combining.leave_out(view)?;
+                self.write_combined(combined)?;
+            }
         }
         Ok(())
     }
@@ -177,13 +211,13 @@ impl Keeper {
             positions: positions.collect(),
         };
         match &emission.deleted {
-            None => retrying(&self.stop, || log.append(&header, &emission.batch).map(drop)),
+            None => retrying(&self.stop, "the store", || log.append(&header, &emission.batch).map(drop)),
             Some(deleted) => {
                 let live = filter_record_batch(&emission.batch, &not(deleted)?)?;
-                retrying(&self.stop, || log.append(&header, &live).map(drop))?;
+                retrying(&self.stop, "the store", || log.append(&header, &live).map(drop))?;
                 let gone = filter_record_batch(&emission.batch, deleted)?;
                 let header = ChunkHeader { kind: ChunkKind::Tombstone, ..header };
-                retrying(&self.stop, || log.append(&header, &gone).map(drop))
+                retrying(&self.stop, "the store", || log.append(&header, &gone).map(drop))
             }
         }
     }
@@ -202,7 +236,7 @@ impl Keeper {
             }
         };
         let batch = online_batch(view, online.clone(), &rows, deleted);
-        retrying(&self.stop, || self.outlets.online.write(&batch))
+        retrying(&self.stop, "the store", || self.outlets.online.write(&batch))
     }
 
     fn dead(&mut self, letters: Vec<DeadLetter>) -> Result<(), TopologyError> {
@@ -220,7 +254,7 @@ impl Keeper {
             })
             .collect();
         let now = self.clock.now();
-        let dropped = retrying(&self.stop, || self.outlets.dead_letters.append(now, &letters))?;
+        let dropped = retrying(&self.stop, "the store", || self.outlets.dead_letters.append(now, &letters))?;
         metrics::counter!("millrace_dead_letters_dropped_total").increment(dropped);
         Ok(())
     }
@@ -231,6 +265,7 @@ impl Keeper {
         else {
             return Ok(());
         };
+        self.leave_out_stopped()?;
         self.flush()?;
         self.epoch = number + 1;
         self.summary.epochs += 1;
@@ -264,13 +299,13 @@ impl Keeper {
     }
 
     fn flush(&mut self) -> Result<(), TopologyError> {
-        retrying(&self.stop, || self.outlets.online.flush())?;
+        retrying(&self.stop, "the store", || self.outlets.online.flush())?;
         if let Some(log) = &mut self.outlets.log {
-            retrying(&self.stop, || log.flush().map(drop))?;
+            retrying(&self.stop, "the store", || log.flush().map(drop))?;
         }
-        retrying(&self.stop, || self.outlets.dead_letters.flush())?;
-        for file in self.outlets.files.iter_mut().flatten() {
-            file.flush().map_err(|error| TopologyError::Output(error.to_string()))?;
+        retrying(&self.stop, "the store", || self.outlets.dead_letters.flush())?;
+        for output in self.outlets.outputs.iter_mut().chain(&mut self.outlets.services).flatten() {
+            retrying(&self.stop, "the output", || output.flush())?;
         }
         Ok(())
     }
@@ -294,15 +329,18 @@ fn online_batch(
     }
 }
 
-/// Calls until the store takes it; says once that it is away, and once that it is back.
-fn retrying<T>(stop: &Stop, mut call: impl FnMut() -> Result<T, StoreError>) -> Result<T, TopologyError> {
+/// Calls until a store or an output takes it; says once that it is away, and once that it is back.
+fn retrying<T, E>(stop: &Stop, what: &str, mut call: impl FnMut() -> Result<T, E>) -> Result<T, TopologyError>
+where
+    E: Blame + Display + Into<TopologyError>,
+{
     let (mut pause, longest) = BACK_OFF;
     let mut away = false;
     loop {
         match call() {
             Ok(value) => {
                 if away {
-                    tracing::info!("the store is back");
+                    tracing::info!("{what} is back");
                 }
                 return Ok(value);
             }
@@ -313,11 +351,11 @@ fn retrying<T>(stop: &Stop, mut call: impl FnMut() -> Result<T, StoreError>) -> 
                 away = true;
                 metrics::counter!("millrace_store_retries_total").increment(1);
                 if stop.wait(pause) {
-                    return Err(TopologyError::Store(error));
+                    return Err(error.into());
                 }
                 pause = (pause * 2).min(longest);
             }
-            Err(error) => return Err(TopologyError::Store(error)),
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -50,6 +50,15 @@ pub(super) enum Output {
         /// For each partition that the shard has seen for this view the offset after the last one folded.
         positions: Vec<(Origin, i64)>,
     },
+    /// Behind its rows: how far a shard of a view that a service combines has come.
+    Progress {
+        /// The view's index in the plan.
+        view: u16,
+        /// The shard.
+        shard: usize,
+        /// Its progress.
+        progress: Progress,
+    },
     /// Rows in error.
     Dead(Vec<DeadLetter>),
     /// A worker has read up to these offsets when the epoch began.

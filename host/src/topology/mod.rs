@@ -8,6 +8,7 @@
 //! gives a [`Running`], which is waited for or finished.
 
 pub mod board;
+mod combining;
 mod dead;
 mod derived;
 pub mod keeper;
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 use crate::config::plan::Plan;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
+use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::source::intake::lanes;
 use crate::store::StoreError;
@@ -63,9 +65,9 @@ pub enum TopologyError {
     /// A store refuses.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An output file refuses.
-    #[error("{0}")]
-    Output(String),
+    /// An output refuses.
+    #[error(transparent)]
+    Sink(#[from] Arc<SinkError>),
     /// A thread could not be started, or died.
     #[error("{0}")]
     Thread(String),
@@ -80,13 +82,19 @@ impl From<arrow::error::ArrowError> for TopologyError {
     }
 }
 
+impl From<SinkError> for TopologyError {
+    fn from(error: SinkError) -> Self {
+        Self::Sink(Arc::new(error))
+    }
+}
+
 impl Blame for TopologyError {
     fn fault(&self) -> Fault {
         match self {
             Self::Call(error) => error.fault(),
             Self::Source(error) => error.fault(),
             Self::Store(error) => error.fault(),
-            Self::Output(_) => Fault::External,
+            Self::Sink(error) => error.fault(),
             Self::Thread(_) | Self::Stopped => Fault::Internal,
         }
     }
@@ -187,7 +195,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     }
     drop(outputs);
     let (safe, safe_receivers): (Vec<_>, Vec<_>) = plan.sources.iter().map(|_| watch::channel(Vec::new())).unzip();
-    let keeper = Keeper::new(plan.clone(), outlets, board.clone(), clock.clone(), stopped, workers, safe);
+    let keeper = Keeper::new(plan.clone(), outlets, board.clone(), clock.clone(), stopped, workers, safe)?;
     let keeper = spawn("keeper", move || keeper.run(&kept))?;
     let (stop_sources, stopping) = watch::channel(false);
     let (sources, entrances) = sources::spawn(&plan, batch_rows, &intake, &stopping, safe_receivers, &clock);

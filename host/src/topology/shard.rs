@@ -55,6 +55,8 @@ pub(super) struct Shard {
     positions: BTreeMap<Origin, i64>,
     fronts: Vec<Front>,
     said: Progress,
+    /// Whether a service combines the view's rows: then the keeper hears of the progress too.
+    combined_by_service: bool,
 }
 
 impl Shard {
@@ -85,6 +87,8 @@ impl Shard {
             positions: BTreeMap::new(),
             fronts: stage.fronts.iter().map(|front| Front::new(front.clone(), workers)).collect::<Result<_, _>>()?,
             said: Progress::Active(BEFORE_ALL),
+            combined_by_service: !matches!(stage.operator, OperatorPlan::Join(_))
+                && plan.services.iter().any(|service| service.views.contains(&stage.view)),
         })
     }
 
@@ -168,13 +172,13 @@ impl Shard {
         if moved.is_some() && !matches!(self.operator, Operator::Join(..)) {
             board.view_watermark_is(usize::from(self.view), self.worker, watermark);
         }
-        self.say(given);
+        self.say(given, outputs);
         Ok(())
     }
 
-    /// Tells the stages behind how far this one has come.
-    fn say(&mut self, given: &mut Given) {
-        if self.fronts.is_empty() {
+    /// Tells the stages behind, and the keeper where it combines the rows, how far this one has come.
+    fn say(&mut self, given: &mut Given, outputs: &mut Vec<Output>) {
+        if self.fronts.is_empty() && !self.combined_by_service {
             return;
         }
         let own = match self.combined.progress() {
@@ -192,6 +196,9 @@ impl Shard {
             return;
         }
         self.said = progress;
+        if self.combined_by_service {
+            outputs.push(Output::Progress { view: self.view, shard: self.worker, progress });
+        }
         for front in &self.fronts {
             ways::tell(front.plan(), self.workers, progress, self.newest, given);
         }

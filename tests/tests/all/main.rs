@@ -4,9 +4,11 @@
 
 mod aggregates;
 mod bad_input;
+mod cases;
 mod feed;
 mod fraud;
 mod layers;
+mod outputs;
 mod process;
 mod project;
 mod redis;

@@ -6,6 +6,7 @@
 mod feature;
 mod join;
 mod like;
+mod output;
 mod schema;
 mod settings;
 mod source;
@@ -86,7 +87,7 @@ pub(super) fn project(mut root: Table, folder: &Path, reports: &Reports) -> (Pro
     });
     let udfs = each(&mut document, "udfs", |name, value| udf::read(name, value, folder));
     let views = each(&mut document, "views", |name, value| view::read(name, value, folder));
-    let services = each(&mut document, "services", service);
+    let services = each(&mut document, "services", |name, value| service(name, value, folder));
     document.not_yet("on-demand", "[on-demand] is");
     document.finish();
     let project = Project {
@@ -188,7 +189,7 @@ fn entity(name: Spanned<String>, value: Value<'_>) -> Option<Entity> {
     Some(Entity { name, keys })
 }
 
-fn service(name: Spanned<String>, value: Value<'_>) -> Option<Service> {
+fn service(name: Spanned<String>, value: Value<'_>, folder: &Path) -> Option<Service> {
     let mut section = value.section()?;
     let mut features = Vec::new();
     if let Some(list) = section.require("features").and_then(|value| value.items()) {
@@ -198,9 +199,9 @@ fn service(name: Spanned<String>, value: Value<'_>) -> Option<Service> {
         features = list.iter().filter_map(|item| service_feature(&section, &item.string()?)).collect();
     }
     section.not_yet("on-demand", "on-demand transforms are");
-    section.not_yet("output", "outputs of services are");
+    let outputs = output::read(&mut section, folder);
     section.finish();
-    Some(Service { name, features })
+    Some(Service { name, features, outputs })
 }
 
 /// `view`, `view:feature`, `view:feature as name`.

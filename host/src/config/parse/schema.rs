@@ -155,7 +155,7 @@ fn member_path(value: &Value<'_>) -> Option<Spanned<Vec<String>>> {
 }
 
 /// `format` and `zone` of a time.
-fn time_format(section: &mut Section<'_>) -> Option<Spanned<TimeFormat>> {
+pub(super) fn time_format(section: &mut Section<'_>) -> Option<Spanned<TimeFormat>> {
     /// The names that are no pattern; a zone goes with the last two.
     const NAMES: [&str; 5] = ["epoch-seconds", "epoch-millis", "epoch-micros", "iso", "rfc3339"];
     let written = section.get("format");

@@ -102,10 +102,7 @@ fn kafka(section: &mut Section<'_>, name: &Spanned<String>, project: &str) -> Op
     let group = section
         .get("group")
         .map_or_else(|| Some(format!("{project}-{}", name.value)), |value| value.string().map(|group| group.value));
-    let mut properties = Vec::new();
-    if let Some(table) = section.get("properties").and_then(|value| value.section()) {
-        flatten(&table, "", &mut properties);
-    }
+    let properties = properties(section, &OWN_PROPERTIES);
     Some(SourceKind::Kafka {
         brokers: brokers?,
         topic: topic?,
@@ -116,17 +113,26 @@ fn kafka(section: &mut Section<'_>, name: &Spanned<String>, project: &str) -> Op
     })
 }
 
+/// librdkafka's properties, but for Millrace's `own`, each with what says the same.
+pub(super) fn properties(section: &mut Section<'_>, own: &[(&str, &str)]) -> Vec<(Spanned<String>, String)> {
+    let mut properties = Vec::new();
+    if let Some(table) = section.get("properties").and_then(|value| value.section()) {
+        flatten(&table, "", own, &mut properties);
+    }
+    properties
+}
+
 /// `security.protocol = "ssl"` without quotes is a table to TOML, and means the same.
-fn flatten(table: &Section<'_>, before: &str, properties: &mut Vec<(Spanned<String>, String)>) {
+fn flatten(table: &Section<'_>, before: &str, own: &[(&str, &str)], properties: &mut Vec<(Spanned<String>, String)>) {
     for (key, value) in table.entries() {
         let name = format!("{before}{}", key.value);
         if value.is_table() {
             if let Some(inner) = value.section() {
-                flatten(&inner, &format!("{name}."), properties);
+                flatten(&inner, &format!("{name}."), own, properties);
             }
             continue;
         }
-        if let Some((_, instead)) = OWN_PROPERTIES.iter().find(|(own, _)| *own == name) {
+        if let Some((_, instead)) = own.iter().find(|(own, _)| *own == name) {
             table.reports.error(key.span, format!("property `{name}` is set by Millrace: {instead}"));
         }
         if let Some(text) = value.scalar_text() {

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::super::diagnostics::Spanned;
-use super::super::project::{Emit, Feature, JsonObject, Named, Output, TransformUse, View, Window};
+use super::super::project::{Emit, Feature, JsonObject, Named, TransformUse, View, Window};
 use super::super::section::{Section, Value};
-use super::{check_name, feature, join, udf, window};
+use super::{check_name, feature, join, output, udf, window};
 
 pub(super) fn read(name: Spanned<String>, value: Value<'_>, folder: &Path) -> Option<View> {
     let mut section = value.section()?;
@@ -29,8 +29,7 @@ pub(super) fn read(name: Spanned<String>, value: Value<'_>, folder: &Path) -> Op
     let online = section.get("online").and_then(|value| value.boolean());
     let offline = section.get("offline").and_then(|value| value.boolean());
     let log_updates = log_updates(&mut section, emit);
-    let outputs = section.get("output").map(|value| value.one_or_items()).unwrap_or_default();
-    let outputs = outputs.iter().filter_map(|value| output(value, folder)).collect();
+    let outputs = output::read(&mut section, folder);
     let features = features(&mut section, kind, has_window);
     section.finish();
     Some(View {
@@ -143,24 +142,6 @@ fn log_updates(section: &mut Section<'_>, emit: Emit) -> bool {
         section.reports.error(value.key, "`log-updates` needs `emit` to name \"update\"");
     }
     wanted
-}
-
-fn output(value: &Value<'_>, folder: &Path) -> Option<Output> {
-    let mut section = value.section()?;
-    let kinds = [("file", true), ("kafka", false), ("websocket", false)];
-    if let Some(kind) = section.require("type")
-        && kind.choice(&kinds) == Some(false)
-    {
-        let name = kind.string()?;
-        kind.not_yet(&format!("output to {} is", name.value));
-        return None;
-    }
-    let path = section.require("path").and_then(|value| value.string());
-    section.not_yet("key", "`key` of an output is");
-    section.not_yet("format", "`format` of an output is");
-    section.not_yet("timestamp", "`timestamp` of an output is");
-    section.finish();
-    Some(Output::File { path: path?.map(|path| folder.join(path)) })
 }
 
 fn features(section: &mut Section<'_>, window: Option<Window>, has_window: bool) -> Vec<Feature> {

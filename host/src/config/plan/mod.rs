@@ -6,18 +6,22 @@ mod derived;
 mod features;
 mod join;
 mod order;
+mod outputs;
+mod services;
 mod shard;
 mod steps;
 mod upstream;
 mod version;
 mod view;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
 use super::diagnostics::{Diagnostics, SourceText, Span};
 use super::project;
+use crate::engine::combine::CombinePlan;
 use crate::engine::decode::{DecodeField, EventTime, JsonDecoder, TimeFormat};
 use crate::engine::front::FrontPlan;
 use crate::engine::join::JoinPlan;
@@ -26,6 +30,8 @@ use crate::engine::window::over::OverPlan;
 use crate::engine::window::plan::WindowPlan;
 use crate::engine::window::session::SessionPlan;
 use crate::engine::window::spec::WindowSpec;
+use crate::sink::json_lines::RowForm;
+use crate::sink::kafka;
 use crate::store::online::OnlineView;
 use crate::time::{Micros, micros};
 use components::Components;
@@ -41,6 +47,8 @@ pub struct Plan {
     pub stages: Vec<StagePlan>,
     /// The views, by index, in the order of the project file.
     pub views: Vec<ViewPlan>,
+    /// The services whose combined rows go somewhere.
+    pub services: Vec<ServicePlan>,
 }
 
 impl Plan {
@@ -128,11 +136,44 @@ pub struct ViewPlan {
     /// How many of its columns are keys: the first ones.
     pub keys: usize,
     /// Further outputs.
-    pub outputs: Vec<project::Output>,
+    pub outputs: Vec<OutputPlan>,
     /// The digests of its UDFs.
     pub digests: Vec<String>,
     /// The hash of its resolved definition, its UDFs and the engine's semantics.
     pub version: String,
+}
+
+/// A service with outputs, resolved.
+#[derive(Clone, Debug)]
+pub struct ServicePlan {
+    /// Its name.
+    pub name: String,
+    /// The views that it combines, by index; in the order of [`CombinePlan::views`].
+    pub views: Vec<u16>,
+    /// How they are combined.
+    pub combine: Arc<CombinePlan>,
+    /// Where the combined rows go.
+    pub outputs: Vec<OutputPlan>,
+}
+
+/// An output, resolved.
+#[derive(Clone, Debug)]
+pub struct OutputPlan {
+    /// Where rows go.
+    pub target: OutputTarget,
+    /// How they are written.
+    pub form: RowForm,
+}
+
+/// Where an output's rows go.
+#[derive(Clone, Debug)]
+pub enum OutputTarget {
+    /// A file of JSON lines.
+    File(PathBuf),
+    /// A Kafka topic.
+    Kafka(kafka::Options),
+    /// Whoever listens.
+    Subscribers,
 }
 
 /// Plans a project: loads its components, binds its UDFs and compiles its SQL.
@@ -163,12 +204,9 @@ pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm:
         }
     }
     let Graph { sources, stages, views } = graph;
-    errors.finish(Plan {
-        name: project.name.value.clone(),
-        sources,
-        stages,
-        views: views.into_iter().flatten().collect(),
-    })
+    let views: Vec<ViewPlan> = views.into_iter().flatten().collect();
+    let services = services::services(project, &views, &mut errors);
+    errors.finish(Plan { name: project.name.value.clone(), sources, stages, views, services })
 }
 
 /// The plan as it grows.

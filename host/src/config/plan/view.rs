@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::components::Components;
 use super::join::{Joins, Left};
+use super::outputs::outputs;
 use super::shard::{Shard, lateness, shard, spec};
 use super::steps::{Steps, display};
 use super::upstream::Upstream;
@@ -160,6 +161,7 @@ impl ViewPlanner<'_> {
             keys: keys.clone(),
             ttl: view.ttl,
         };
+        let names: Vec<String> = keys.iter().map(|(name, _)| name.clone()).collect();
         let window = view.window.as_ref().map(|window| window.value);
         Some(ViewPlan {
             name: view.name.value.clone(),
@@ -169,7 +171,7 @@ impl ViewPlanner<'_> {
             offline: view.offline,
             log_updates: view.log_updates,
             keys: keys.len(),
-            outputs: view.outputs.clone(),
+            outputs: outputs(self.project, &view.outputs, &names, self.errors),
             version: version(self.project, view, &digests, |name| {
                 self.graph.views.iter().flatten().find(|plan| plan.name == name)
             }),

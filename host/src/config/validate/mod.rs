@@ -1,11 +1,12 @@
 //! What must hold of a project as a whole: names lead somewhere, and nothing is there twice. Pure: no file is opened.
 
+mod output;
 mod service;
 mod view;
 
 use super::diagnostics::{Diagnostics, Spanned, suggestion};
 use super::parse::Declared;
-use super::project::{Output, Project, SourceKind, View};
+use super::project::{Project, SourceKind, View};
 
 pub use crate::engine::aggregate::builtin::NAMES as BUILT_INS;
 
@@ -13,7 +14,7 @@ pub use crate::engine::aggregate::builtin::NAMES as BUILT_INS;
 pub(super) fn check(project: &Project, declared: &Declared, diagnostics: &mut Diagnostics) {
     names(project, diagnostics);
     endpoints(project, diagnostics);
-    files(project, diagnostics);
+    output::check(project, diagnostics);
     circles(project, diagnostics);
     for one in &project.views {
         view::check(one, project, declared, diagnostics);
@@ -102,23 +103,5 @@ fn endpoints(project: &Project, diagnostics: &mut Diagnostics) {
             diagnostics.error(path.span, format!("source `{other}` listens on `{}` already", path.value));
         }
         taken.push((path, &source.name));
-    }
-}
-
-/// No file is written by two views, or written while it is read.
-fn files(project: &Project, diagnostics: &mut Diagnostics) {
-    let mut taken = Vec::new();
-    for source in &project.sources {
-        if let SourceKind::File { path } = &source.kind {
-            taken.push((&path.value, format!("source `{}` reads", source.name.value)));
-        }
-    }
-    for view in &project.views {
-        for Output::File { path } in &view.outputs {
-            if let Some((_, by)) = taken.iter().find(|(known, _)| **known == path.value) {
-                diagnostics.error(path.span, format!("{by} `{}` already: write to another file", path.display()));
-            }
-            taken.push((&path.value, format!("view `{}` writes", view.name.value)));
-        }
     }
 }

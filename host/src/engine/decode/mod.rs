@@ -5,6 +5,7 @@
 pub mod event_time;
 pub mod json;
 pub mod time_format;
+mod time_print;
 
 use arrow::array::RecordBatch;
 

@@ -19,6 +19,7 @@ use crate::record::{ColumnType, Value};
 use crate::serve::{
     App, Catalog, Limits, Moment, PushError, PushSource, PushTarget, ServeError, ServiceFeature, bind, run,
 };
+use crate::sink::subscribers::Hub;
 use crate::store::StoreError;
 use crate::store::online::{OnlineReader, OnlineRow, OnlineView, ReadFuture};
 use crate::time::{Micros, SECOND};
@@ -31,6 +32,7 @@ pub(super) struct Setup {
     pub(super) metrics: PrometheusHandle,
     pub(super) ready: watch::Receiver<Vec<String>>,
     pub(super) limits: Limits,
+    pub(super) hub: Arc<Hub>,
 }
 
 /// A server that runs.
@@ -244,6 +246,7 @@ impl Setup {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             ready: watch::channel(Vec::new()).1,
             limits: Limits::default(),
+            hub: Arc::default(),
         }
     }
 
@@ -296,6 +299,7 @@ impl Setup {
             ingests: HashMap::from([(path.into(), Arc::new(Kept(self.store.clone())) as Arc<dyn PushTarget>)]),
             catalog: Arc::new(Catalog::new("feast_demo_local", views, services).unwrap()),
             reader: self.store,
+            hub: self.hub,
             freshness: Arc::new(move |_: &OnlineView| freshness),
             metrics: self.metrics,
             ready: self.ready,

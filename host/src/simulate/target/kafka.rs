@@ -1,4 +1,4 @@
-//! A Kafka topic: idempotent, keyed by the card's number in decimal digits, partitioned as Java's clients do it.
+//! A Kafka topic: idempotent, keyed by what the events are about, partitioned as Java's clients do it.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -38,11 +38,8 @@ impl KafkaOutput {
     }
 
     pub(super) async fn send(&self, chunk: &Chunk) -> Result<(), String> {
-        let mut key = String::new();
-        for (event, transaction) in chunk.events() {
-            key.clear();
-            key.push_str(&transaction.card.to_string());
-            let mut record = BaseRecord::to(&self.topic).key(key.as_str()).payload(event);
+        for (event, key) in chunk.events() {
+            let mut record = BaseRecord::to(&self.topic).key(key).payload(event);
             while let Err((error, back)) = self.producer.send(record) {
                 if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                     return Err(error.to_string());

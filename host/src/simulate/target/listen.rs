@@ -1,9 +1,11 @@
-//! A WebSocket server of our own: every client gets every event from the moment it connects, a text frame each.
+//! A WebSocket server of our own: every client gets every event from the moment it connects, a text frame each. Several
+//! streams may share an address; the path that a client asks for says which one it gets.
 //!
 //! The stream begins with the first client and rests while there is none, so a client that loses its connection and
 //! comes back misses little. The slowest client sets the pace; one that takes nothing for long is let go.
 
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -35,22 +37,45 @@ const STUCK: Duration = Duration::from_secs(30);
 
 type Frames = Vec<Message>;
 type Client = mpsc::Sender<Frames>;
+type Coming = (Client, JoinHandle<()>);
+
+/// Which stream is at which path of an address.
+type Routes = Arc<Mutex<Vec<(String, mpsc::Sender<Coming>)>>>;
+
+/// The addresses that are listened on.
+#[derive(Default)]
+pub(in super::super) struct Listeners(Vec<(String, Routes)>);
 
 pub(super) struct ListenOutput {
-    accepting: JoinHandle<()>,
-    coming: mpsc::Receiver<(Client, JoinHandle<()>)>,
+    /// Of the first stream at an address.
+    accepting: Option<JoinHandle<()>>,
+    coming: mpsc::Receiver<Coming>,
     clients: Vec<Client>,
     sending: Vec<JoinHandle<()>>,
     once: bool,
 }
 
 impl ListenOutput {
-    pub(super) async fn open(address: &str, path: &str, once: bool) -> Result<Self, String> {
-        let listener = TcpListener::bind(address).await.map_err(|error| error.to_string())?;
-        let local = listener.local_addr().map_err(|error| error.to_string())?;
-        tracing::info!("waiting for clients at ws://{local}{path}");
+    pub(super) async fn open(listeners: &mut Listeners, address: &str, path: &str, once: bool) -> Result<Self, String> {
         let (come, coming) = mpsc::channel(COMING);
-        let accepting = tokio::spawn(accept(listener, path.to_owned(), come));
+        let shared = listeners.0.iter().find(|(known, _)| known == address).map(|(_, routes)| routes.clone());
+        let routes = shared.clone().unwrap_or_default();
+        {
+            let mut routes = lock(&routes);
+            if routes.iter().any(|(known, _)| known == path) {
+                return Err(format!("another stream is at {path} already"));
+            }
+            routes.push((path.to_owned(), come));
+        }
+        let accepting = match shared {
+            Some(_) => None,
+            None => {
+                let listener = TcpListener::bind(address).await.map_err(|error| error.to_string())?;
+                listeners.0.push((address.to_owned(), routes.clone()));
+                Some(tokio::spawn(accept(listener, routes)))
+            }
+        };
+        tracing::info!("waiting for clients at ws://{address}{path}");
         Ok(Self { accepting, coming, clients: Vec::new(), sending: Vec::new(), once })
     }
 
@@ -68,7 +93,7 @@ impl ListenOutput {
         }
     }
 
-    fn add(&mut self, (client, sending): (Client, JoinHandle<()>)) {
+    fn add(&mut self, (client, sending): Coming) {
         self.clients.push(client);
         self.sending.retain(|sending| !sending.is_finished());
         self.sending.push(sending);
@@ -102,7 +127,9 @@ impl ListenOutput {
 
     /// Gives clients what waits for them, and closes.
     pub(super) async fn close(&mut self) {
-        self.accepting.abort();
+        if let Some(accepting) = &self.accepting {
+            accepting.abort();
+        }
         self.clients.clear();
         for sending in self.sending.drain(..) {
             if sending.await.is_err_and(|error| error.is_panic()) {
@@ -113,15 +140,15 @@ impl ListenOutput {
 }
 
 /// Lets clients in for as long as the stream wants them.
-async fn accept(listener: TcpListener, path: String, come: mpsc::Sender<(Client, JoinHandle<()>)>) {
+async fn accept(listener: TcpListener, routes: Routes) {
     let mut opening = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                let (path, come) = (path.clone(), come.clone());
+                let routes = routes.clone();
                 opening.spawn(async move {
-                    match timeout(OPENING, open(stream, &path)).await {
-                        Ok(Ok(socket)) => {
+                    match timeout(OPENING, open(stream, &routes)).await {
+                        Ok(Ok((socket, come))) => {
                             tracing::info!(%address, "a client has come");
                             let (client, frames) = mpsc::channel(CHUNKS_AHEAD);
                             let sending = tokio::spawn(async move {
@@ -146,18 +173,27 @@ async fn accept(listener: TcpListener, path: String, come: mpsc::Sender<(Client,
     }
 }
 
-async fn open(stream: TcpStream, path: &str) -> Result<WebSocketStream<TcpStream>, Error> {
+async fn open(stream: TcpStream, routes: &Routes) -> Result<(WebSocketStream<TcpStream>, mpsc::Sender<Coming>), Error> {
     stream.set_nodelay(true).map_err(Error::Io)?;
+    let mut found = None;
     #[expect(clippy::result_large_err, reason = "the library's own signature")]
     let check = |request: &Request, response: Response| {
-        if request.uri().path() == path {
+        let routes = lock(routes);
+        found = routes.iter().find(|(path, _)| path == request.uri().path()).map(|(_, come)| come.clone());
+        if found.is_some() {
             return Ok(response);
         }
-        let mut refusal = ErrorResponse::new(Some(format!("the stream is at {path}\n")));
+        let paths: Vec<&str> = routes.iter().map(|(path, _)| path.as_str()).collect();
+        let mut refusal = ErrorResponse::new(Some(format!("streams are at {}\n", paths.join(", "))));
         *refusal.status_mut() = StatusCode::NOT_FOUND;
         Err(refusal)
     };
-    accept_hdr_async(stream, check).await
+    let socket = accept_hdr_async(stream, check).await?;
+    found.map(|come| (socket, come)).ok_or(Error::ConnectionClosed)
+}
+
+fn lock(routes: &Routes) -> MutexGuard<'_, Vec<(String, mpsc::Sender<Coming>)>> {
+    routes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sends frames until there are no more; says how it ended.

@@ -9,9 +9,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::cards::{Cards, Transaction};
+use super::stream::Stream;
 use super::{Options, SimulateError};
 use crate::time::Micros;
+pub(super) use listen::Listeners;
 
 /// A chunk with as many bytes is full.
 const FULL: usize = 64 << 10;
@@ -23,7 +24,7 @@ pub enum Target {
     File(PathBuf),
     /// JSON lines on the standard output: `-`.
     Stdout,
-    /// A Kafka topic, keyed by card: `kafka:127.0.0.1:9092/transactions`.
+    /// A Kafka topic, keyed by what the events are about: `kafka:127.0.0.1:9092/transactions`.
     Kafka {
         /// Where the brokers are found, separated by commas.
         brokers: String,
@@ -86,23 +87,24 @@ impl fmt::Display for Target {
     }
 }
 
-/// Events on their way: lines, and where each ends.
+/// Events on their way: lines and keys, and where each ends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chunk {
     data: Vec<u8>,
-    lines: Vec<(usize, Transaction)>,
+    keys: Vec<u8>,
+    ends: Vec<(usize, usize)>,
 }
 
 impl Chunk {
     /// Adds the next event of a stream that has one; its event time.
-    pub(super) fn add(&mut self, cards: &mut Cards) -> Micros {
-        let Some(transaction) = cards.write_next(&mut self.data) else { return Micros::MIN };
-        self.lines.push((self.data.len(), transaction));
-        transaction.time
+    pub(super) fn add(&mut self, stream: &mut Stream) -> Micros {
+        let Some(time) = stream.write_next(&mut self.data, &mut self.keys) else { return Micros::MIN };
+        self.ends.push((self.data.len(), self.keys.len()));
+        time
     }
 
     pub(super) fn len(&self) -> usize {
-        self.lines.len()
+        self.ends.len()
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -110,7 +112,7 @@ impl Chunk {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.ends.is_empty()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -119,16 +121,18 @@ impl Chunk {
 
     pub(super) fn clear(&mut self) {
         self.data.clear();
-        self.lines.clear();
+        self.keys.clear();
+        self.ends.clear();
     }
 
-    /// The events without their newlines.
-    fn events(&self) -> impl Iterator<Item = (&[u8], Transaction)> {
-        let mut start = 0;
-        self.lines.iter().map(move |&(end, transaction)| {
+    /// The events without their newlines, and their keys.
+    fn events(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let (mut start, mut key_start) = (0, 0);
+        self.ends.iter().map(move |&(end, key_end)| {
             let event = self.data.get(start..end - 1).unwrap_or_default();
-            start = end;
-            (event, transaction)
+            let key = self.keys.get(key_start..key_end).unwrap_or_default();
+            (start, key_start) = (end, key_end);
+            (event, key)
         })
     }
 }
@@ -148,13 +152,17 @@ enum Kind {
 
 impl Output {
     /// Opens the target; waits until a server that is connected to is there.
-    pub(super) async fn open(target: &Target, options: &Options) -> Result<Self, SimulateError> {
+    pub(super) async fn open(
+        target: &Target,
+        options: &Options,
+        listeners: &mut Listeners,
+    ) -> Result<Self, SimulateError> {
         let opened = match target {
             Target::File(path) => file::FileOutput::create(path).map(Kind::File),
             Target::Stdout => Ok(Kind::File(file::FileOutput::stdout())),
             Target::Kafka { brokers, topic } => kafka::KafkaOutput::open(brokers, topic).map(Kind::Kafka),
             Target::Listen { address, path } => {
-                listen::ListenOutput::open(address, path, options.once).await.map(Kind::Listen)
+                listen::ListenOutput::open(listeners, address, path, options.once).await.map(Kind::Listen)
             }
             Target::Connect { url } => {
                 connect::ConnectOutput::open(url).await.map(|output| Kind::Connect(Box::new(output)))

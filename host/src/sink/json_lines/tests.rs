@@ -16,7 +16,7 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 
 fn lines(batch: &RecordBatch) -> Vec<String> {
     let mut out = Vec::new();
-    write_rows(batch, &mut out).unwrap();
+    write_rows(batch, &RowForm::default(), &mut out).unwrap();
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }
 
@@ -87,6 +87,33 @@ fn times_print_as_the_one_form_of_times() {
 }
 
 #[test]
+fn the_event_timestamp_takes_the_form_of_its_output() {
+    let times = timestamps(&ScalarBuffer::from(vec![1_640_966_459_999_000, 1_640_966_459_999_000, 0]));
+    let rows = batch(vec![
+        ("user", Arc::new(Int64Array::from(vec![1, 2, 3]))),
+        (EVENT_TIMESTAMP, times.clone()),
+        ("at", times),
+    ]);
+    let printed = |name: &str, format: &str, zone: Option<&str>| {
+        let format = TimeFormat::parse_config(format).unwrap();
+        let time_format = zone.map_or(format.clone(), |zone| format.with_zone(zone).unwrap());
+        let mut out = Vec::new();
+        write_rows(&rows, &RowForm { time_name: name.to_owned(), time_format }, &mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let lines = printed("timestamp", "%Y-%m-%d %H:%M:%S", Some("Asia/Shanghai"));
+    let second = r#"{"user":2,"timestamp":"2022-01-01 00:00:59","at":"2021-12-31T16:00:59.999Z"}"#;
+    assert_eq!(lines[1], second, "in its place, and no other time with it");
+    assert_eq!(lines[2], r#"{"user":3,"timestamp":"1970-01-01 08:00:00","at":"1970-01-01T00:00:00.000Z"}"#);
+    let lines = printed(EVENT_TIMESTAMP, "epoch-seconds", None);
+    assert_eq!(lines[0], r#"{"user":1,"event_timestamp":1640966459.999,"at":"2021-12-31T16:00:59.999Z"}"#);
+    assert_eq!(
+        printed("t\"", "iso", None)[2],
+        r#"{"user":3,"t\"":"1970-01-01T00:00:00.000Z","at":"1970-01-01T00:00:00.000Z"}"#
+    );
+}
+
+#[test]
 fn lists_nest_and_hold_nulls() {
     let mut list = ListBuilder::new(ListBuilder::new(StringBuilder::new()));
     list.values().values().append_value("a");
@@ -106,7 +133,7 @@ fn lists_nest_and_hold_nulls() {
 fn a_type_that_is_not_ours_is_named() {
     let rows = batch(vec![("x", Arc::new(Int32Array::from(vec![1]))), ("small", Arc::new(Int16Array::from(vec![1])))]);
     let mut out = b"before".to_vec();
-    let error = write_rows(&rows, &mut out).unwrap_err();
+    let error = write_rows(&rows, &RowForm::default(), &mut out).unwrap_err();
     assert_eq!(error.to_string(), "column small has the type Int16, which JSON lines cannot hold");
     assert_eq!((error.fault(), &out[..]), (Fault::Internal, &b"before"[..]));
 }

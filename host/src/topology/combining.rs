@@ -1,0 +1,100 @@
+//! The services whose views' rows are combined: how far all of them have come, and where the combined rows go.
+//!
+//! Runs on the keeper's thread. Progress comes from the shards in line with their rows, so what a watermark has passed is
+//! here. What is held back, and the newest rows of each key, are in memory only, as windows are.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::TopologyError;
+use crate::config::plan::{Plan, ServicePlan};
+use crate::engine::combine::{Combiner, Released};
+use crate::engine::emission::Emission;
+use crate::engine::watermark::{CombinedWatermark, Progress};
+use crate::time::MILLISECOND;
+
+/// One service.
+struct Service {
+    plan: ServicePlan,
+    combiner: Combiner,
+    /// Of each shard of each view.
+    watermark: CombinedWatermark,
+}
+
+/// All services whose combined rows go somewhere.
+pub(super) struct Combining {
+    services: Vec<Service>,
+    shards: usize,
+}
+
+impl Combining {
+    pub(super) fn new(plan: &Arc<Plan>, shards: usize) -> Result<Self, TopologyError> {
+        let open = |plan: &ServicePlan| {
+            let watermark = CombinedWatermark::new(plan.views.len() * shards);
+            Ok(Service { plan: plan.clone(), combiner: Combiner::new(plan.combine.clone())?, watermark })
+        };
+        Ok(Self { services: plan.services.iter().map(open).collect::<Result<_, TopologyError>>()?, shards })
+    }
+
+    /// Takes final rows of a view; gives combined rows of services, by their index.
+    pub(super) fn add(&mut self, view: u16, emission: &Emission) -> Result<Vec<(usize, RecordBatch)>, TopologyError> {
+        self.each(view, |service, place, _| {
+            service.combiner.add(place, &emission.batch, emission.deleted.as_ref())?;
+            service.release()
+        })
+    }
+
+    /// A shard of a view has come this far.
+    pub(super) fn progress(
+        &mut self,
+        view: u16,
+        shard: usize,
+        progress: Progress,
+    ) -> Result<Vec<(usize, RecordBatch)>, TopologyError> {
+        // A windowed view stamps a row a millisecond before its window's end.
+        let progress = match progress {
+            Progress::Active(time) => Progress::Active(time.saturating_sub(MILLISECOND)),
+            other => other,
+        };
+        self.each(view, |service, place, shards| match service.watermark.update(place * shards + shard, progress) {
+            Some(_) => service.release(),
+            None => Ok(None),
+        })
+    }
+
+    /// A view has stopped: nobody waits for it.
+    pub(super) fn leave_out(&mut self, view: u16) -> Result<Vec<(usize, RecordBatch)>, TopologyError> {
+        let mut released = Vec::new();
+        for shard in 0..self.shards {
+            released.extend(self.progress(view, shard, Progress::Ended)?);
+        }
+        Ok(released)
+    }
+
+    /// Does something with every service that combines a view; the view's place in it and the number of shards are told.
+    fn each(
+        &mut self,
+        view: u16,
+        mut what: impl FnMut(&mut Service, usize, usize) -> Result<Option<RecordBatch>, TopologyError>,
+    ) -> Result<Vec<(usize, RecordBatch)>, TopologyError> {
+        let mut released = Vec::new();
+        for (index, service) in self.services.iter_mut().enumerate() {
+            let Some(place) = service.plan.views.iter().position(|known| *known == view) else { continue };
+            released.extend(what(service, place, self.shards)?.map(|rows| (index, rows)));
+        }
+        Ok(released)
+    }
+}
+
+impl Service {
+    fn release(&mut self) -> Result<Option<RecordBatch>, TopologyError> {
+        let Some(Released { rows, early }) = self.combiner.release(self.watermark.current())? else { return Ok(None) };
+        let name = || self.plan.name.clone();
+        metrics::counter!("millrace_combined_rows_total", "service" => name()).increment(rows.num_rows() as u64);
+        if early > 0 {
+            metrics::counter!("millrace_combined_early_total", "service" => name()).increment(early);
+        }
+        Ok((rows.num_rows() > 0).then_some(rows))
+    }
+}
