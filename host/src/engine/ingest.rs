@@ -10,8 +10,10 @@ use arrow::buffer::ScalarBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{FieldRef, Schema};
 use arrow::error::ArrowError;
+use arrow::json::LineDelimitedWriter;
+use bytes::Bytes;
 
-use super::decode::{EventTime, EventTimes, JsonDecoder};
+use super::decode::{Decoder, EventTime, EventTimes};
 use super::watermark::PartitionWatermark;
 use crate::record::{DeadLetter, DeadReason, EVENT_TIMESTAMP, RawBatch, event_timestamp_field, timestamps};
 use crate::time::Micros;
@@ -35,15 +37,15 @@ pub struct Ingested {
 
 /// Decodes a source's events and fixes their event times.
 pub struct Ingest {
-    decoder: JsonDecoder,
+    decoder: Box<dyn Decoder>,
     event_time: EventTime,
     max_ahead: Option<Micros>,
 }
 
 impl Ingest {
     /// `max_ahead` is how far a row's event time may be ahead of its arrival; none for no bound.
-    pub fn new(decoder: JsonDecoder, event_time: EventTime, max_ahead: Option<Micros>) -> Self {
-        Self { decoder, event_time, max_ahead }
+    pub fn new(decoder: impl Decoder + 'static, event_time: EventTime, max_ahead: Option<Micros>) -> Self {
+        Self { decoder: Box::new(decoder), event_time, max_ahead }
     }
 
     /// Takes the next batch of one partition, whose watermark is `partition`; rows in error are added to `dead`.
@@ -105,6 +107,18 @@ fn with_event_timestamp(batch: &RecordBatch, times: &ScalarBuffer<Micros>) -> Re
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
+/// The bytes of one event; of one that came as columns, its row as JSON.
+pub fn payload(raw: &RawBatch, event: usize) -> Bytes {
+    let Some(rows) = raw.rows.as_ref().filter(|rows| event < rows.num_rows()) else { return raw.payload(event) };
+    let mut text = Vec::new();
+    let mut writer = LineDelimitedWriter::new(&mut text);
+    // A type that JSON has no form for leaves the letter without its payload, but with all else.
+    match writer.write(&rows.slice(event, 1)).and_then(|()| writer.finish()) {
+        Ok(()) => Bytes::copy_from_slice(text.trim_ascii_end()),
+        Err(_) => Bytes::new(),
+    }
+}
+
 /// The dead letter of one event.
 pub fn dead_letter(raw: &RawBatch, event: u32, reason: DeadReason, detail: String) -> DeadLetter {
     let index = event as usize;
@@ -114,7 +128,7 @@ pub fn dead_letter(raw: &RawBatch, event: u32, reason: DeadReason, detail: Strin
         origin: raw.origin,
         offset: raw.offsets.get(index).copied().unwrap_or(-1),
         arrival: raw.arrivals.get(index).copied().unwrap_or(0),
-        payload: raw.payload(index),
+        payload: payload(raw, index),
         view: None,
         udf: None,
     }

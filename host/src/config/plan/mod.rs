@@ -3,6 +3,8 @@
 
 mod components;
 mod features;
+mod format;
+mod parquet;
 mod steps;
 mod version;
 mod view;
@@ -11,10 +13,11 @@ use std::sync::Arc;
 
 use super::diagnostics::{Diagnostics, SourceText, Span};
 use super::project;
-use crate::engine::decode::{DecodeField, EventTime, JsonDecoder, TimeFormat};
+use crate::engine::decode::{DecodeField, Decoding, EventTime, TimeFormat};
 use crate::engine::front::FrontPlan;
 use crate::engine::latest::LatestPlan;
 use crate::engine::window::plan::WindowPlan;
+use crate::source::registry;
 use crate::store::online::OnlineView;
 use crate::time::{Micros, micros};
 use components::Components;
@@ -37,10 +40,14 @@ pub struct SourcePlan {
     pub name: String,
     /// Where its events come from.
     pub kind: project::SourceKind,
-    /// Its columns.
-    pub fields: Vec<DecodeField>,
+    /// How its events become rows.
+    pub decoding: Decoding,
+    /// Where the schemas are that its events name, if they do.
+    pub registry: Option<registry::Options>,
     /// Its event time.
     pub event_time: EventTime,
+    /// The timestamp among its columns that orders rows of equal event time.
+    pub created: Option<String>,
     /// How far the watermark stays behind the greatest event time.
     pub delay: Micros,
     /// After how long without a row a partition is idle; none: never.
@@ -89,6 +96,7 @@ pub struct ViewPlan {
 /// Everything that does not fit, each with its place.
 pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm::Engine) -> Result<Plan, Diagnostics> {
     let mut errors = Diagnostics::new(text.clone());
+    let project = &parquet::with_schemas(project, &mut errors);
     let components = Components::load(project, engine, &mut errors);
     let read = |source: &&project::Source| {
         project.views.iter().any(|view| view.from.iter().any(|from| from.value == source.name.value))
@@ -112,20 +120,21 @@ fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<Sou
             name: field.name.value.clone(),
             kind: field.kind.value.clone(),
             time: time.flatten(),
+            path: field.path.as_ref().map(|path| path.value.clone()),
         });
-        if let Some(path) = &field.path {
-            errors.error(path.span, "a path into nested JSON is not supported yet");
-        }
     }
-    let schema = JsonDecoder::new(fields.clone()).schema().clone();
+    let (format, registry) = format::of(source, errors)?;
+    let decoding = Decoding { fields, format };
     let format = time_format(&source.event_time.format, source.event_time.format.span, errors)?;
-    let event_time = EventTime::new(&source.event_time.column, Some(&format), &schema);
+    let event_time = EventTime::new(&source.event_time.column, Some(&format), &decoding.schema());
     let event_time = event_time.map_err(|message| errors.error(source.event_time.column.span, message)).ok()?;
     Some(SourcePlan {
         name: source.name.value.clone(),
         kind: source.kind.clone(),
-        fields,
+        decoding,
+        registry,
         event_time,
+        created: source.created.as_ref().map(|column| column.value.clone()),
         delay: micros(source.watermark_delay),
         idle_timeout: source.idle_timeout.map(micros),
         max_ahead: source.max_ahead.map(micros),

@@ -70,7 +70,7 @@ fn endpoints(project: &Project, diagnostics: &mut Diagnostics) {
 fn files(project: &Project, diagnostics: &mut Diagnostics) {
     let mut taken = Vec::new();
     for source in &project.sources {
-        if let SourceKind::File { path } = &source.kind {
+        if let SourceKind::File { path, .. } = &source.kind {
             taken.push((&path.value, format!("source `{}` reads", source.name.value)));
         }
     }
