@@ -1,6 +1,6 @@
 # `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests example demo test lint doc deny bench clean toolchain
+.PHONY: help build guests example demo test fuzz lint doc deny bench clean toolchain
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -23,6 +23,9 @@ demo: build example ## the fraud example live: prints a curl to paste on stdout;
 
 test: toolchain ## brings up Redis and Kafka and runs all tests; ARGS="..." goes to cargo test
 	@scripts/test $(ARGS)
+
+fuzz: toolchain ## a minute of random input for each decoder, the project file and the boundary; ARGS="json" for one of them
+	@scripts/fuzz $(ARGS)
 
 lint: toolchain ## formatting and lints, as CI holds them
 	@scripts/workspaces cargo fmt --all --check

@@ -198,7 +198,8 @@ struct Reader<'s> {
 
 impl<'s> Reader<'s> {
     fn new(schema: &'s AvroSchema) -> Result<Self, String> {
-        let all = [&schema.main].into_iter().chain(&schema.references).collect();
+        // A schema is looked for among those before it.
+        let all = schema.references.iter().chain([&schema.main]).collect();
         let datum = GenericDatumReader::builder(&schema.main).writer_schemata(all).and_then(|builder| builder.build());
         Ok(Self { datum: datum.map_err(|error| error.to_string())?, names: schema.names() })
     }

@@ -113,7 +113,6 @@ fn a_field_of_the_wrong_type_is_named() {
     assert_eq!(wrong("datetime", "utf8"), "field datetime: wanted utf8, got a time");
     assert_eq!(wrong("items", "utf8"), "field items: wanted utf8, got a list");
     assert_eq!(wrong("tags", "int32"), "field tags: wanted int32, got an object");
-    assert_eq!(wrong("cc_num", "timestamp").split(';').next().unwrap().len(), 73);
 }
 
 #[test]
@@ -154,6 +153,7 @@ fn schemas_that_refer_to_others_or_are_hostile() {
     let fields = [DecodeField { path: Some(Path::parse("$.item.n").unwrap()), ..field("n", "int64") }];
     let written = WrittenWith::Local { schema, framed: true };
     let decoded = AvroDecoder::new(&fields, Path::default(), written).decode(&raw(&[&[0, 0, 0, 0, 9, 14]]));
+    assert_eq!(decoded.errors, []);
     assert_eq!(decoded.batch.column(0).as_primitive::<Int64Type>().values(), &[7]);
     let refused = |schema: &str| AvroSchema::parse(&text(schema)).unwrap_err();
     assert!(refused(order).contains("no Avro schema"));
