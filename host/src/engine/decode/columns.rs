@@ -182,7 +182,7 @@ fn timestamps(column: &ArrayRef, time: Option<&TimeFormat>) -> Result<(ArrayRef,
             if format.is_utc() {
                 return Ok((Arc::new(local.clone().with_timezone("UTC")), wrong));
             }
-            let (array, outside) = each(local, |time| format.from_local(time));
+            let (array, outside) = each(local, |time| format.local(time));
             wrong.extend(outside);
             Ok((array, wrong))
         }

@@ -54,8 +54,8 @@ impl CsvDecoder {
     fn find(&self) -> Result<Vec<Option<usize>>, String> {
         let fields: Vec<&str> =
             self.record.fields().map(|name| name.trim_start_matches(BYTE_ORDER_MARK).trim()).collect();
-        let lacks = |name: &&Box<str>| !fields.contains(&&***name);
-        match self.rows.names.iter().find(lacks) {
+        let mut names = self.rows.names.iter().map(|name| &**name);
+        match names.find(|name| !fields.contains(name)) {
             Some(name) => {
                 Err(format!("the file's first line does not name column {name}; it has {}", fields.join(", ")))
             }

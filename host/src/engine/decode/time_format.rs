@@ -151,7 +151,7 @@ impl TimeFormat {
     ///
     /// # Errors
     /// It is beyond the years −9999 to 9999.
-    pub(super) fn from_local(&self, local: Micros) -> Result<Micros, String> {
+    pub(super) fn local(&self, local: Micros) -> Result<Micros, String> {
         let (Self::Iso(zone) | Self::Pattern(_, zone)) = self else { return Ok(local) };
         let shown = Timestamp::from_microsecond(local).map(|shown| TimeZone::UTC.to_datetime(shown));
         let time = shown.and_then(|shown| zone.to_timestamp(shown));

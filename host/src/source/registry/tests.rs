@@ -13,8 +13,11 @@ use crate::record::Origin;
 #[derive(Clone, Default)]
 struct Fake {
     answers: Arc<StdMutex<HashMap<String, (u16, String)>>>,
-    asked: Arc<StdMutex<Vec<(String, Option<String>)>>>,
+    asked: Arc<StdMutex<Vec<Asked>>>,
 }
+
+/// The path that was asked for, and who asked.
+type Asked = (String, Option<String>);
 
 impl Fake {
     fn answer(&self, path: &str, status: u16, body: &str) {
