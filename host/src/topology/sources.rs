@@ -12,7 +12,7 @@ use crate::engine::decode::Format;
 use crate::source::intake::IntakeSender;
 use crate::source::push::PushHandle;
 use crate::source::registry::Registry;
-use crate::source::{SourceContext, SourceError, file, kafka, parquet, push, websocket};
+use crate::source::{SourceContext, SourceError, file, kafka, parquet as parquet_file, push, websocket};
 use crate::time::Clock;
 
 /// Where others hand events in.
@@ -61,7 +61,10 @@ fn spawn_one(
     match &source.kind {
         SourceKind::File { path, .. } if matches!(source.decoding.format, Format::Columns) => {
             let columns = source.decoding.fields.iter().map(|field| field.name.clone()).collect();
-            tasks.spawn(parquet::run(parquet::Options { path: path.value.clone(), start: 0, columns }, context));
+            tasks.spawn(parquet_file::run(
+                parquet_file::Options { path: path.value.clone(), start: 0, columns },
+                context,
+            ));
         }
         SourceKind::File { path, follow } => {
             let cut = match source.decoding.format {

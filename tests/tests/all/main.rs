@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod feed;
+mod formats;
 mod fraud;
 mod layers;
 mod process;

@@ -116,8 +116,14 @@ fn delimiter(value: &Value<'_>) -> Option<u8> {
 
 /// `registry`, or `schema-file` with `framing`.
 fn schema_at(section: &mut Section<'_>, folder: &Path) -> Option<SchemaAt> {
-    let registry = section.get("registry");
-    let file = section.get("schema-file");
+    let mut registry = section.get("registry");
+    let mut file = section.get("schema-file");
+    // What is said here stands in for the other that is inherited.
+    match (&registry, &file) {
+        (Some(one), Some(other)) if one.inherited && !other.inherited => registry = None,
+        (Some(one), Some(other)) if !one.inherited && other.inherited => file = None,
+        _ => {}
+    }
     let framing = section.get("framing");
     let framed = framing.as_ref().map(|value| value.choice(&[("none", false), ("confluent", true)]));
     match (registry, file) {

@@ -6,7 +6,7 @@ use crate::config::diagnostics::{Diagnostics, Span, Spanned, suggestion};
 use crate::config::project::{EventTime, Format, Project, SchemaField, Source, SourceKind, TimeFormat};
 use crate::engine::decode::columns::{check, natural};
 use crate::record::{ColumnType, EVENT_TIMESTAMP};
-use crate::source::parquet;
+use crate::source::parquet as parquet_file;
 
 /// The project with the columns of all its sources that something reads.
 pub(super) fn with_schemas(project: &Project, errors: &mut Diagnostics) -> Project {
@@ -15,7 +15,7 @@ pub(super) fn with_schemas(project: &Project, errors: &mut Diagnostics) -> Proje
         |source: &Source| project.views.iter().any(|view| view.from.iter().any(|from| from.value == source.name.value));
     for source in whole.sources.iter_mut().filter(|source| matches!(source.format, Format::Parquet) && read(source)) {
         let SourceKind::File { path, .. } = &source.kind else { continue };
-        match parquet::schema(path) {
+        match parquet_file::schema(path) {
             Err(message) => errors.error(path.span, message),
             Ok(schema) if source.schema.is_empty() => take(source, &schema, errors),
             Ok(schema) => agree(source, &schema, errors),
