@@ -6,7 +6,16 @@ use libfuzzer_sys::fuzz_target;
 use millrace::wasm::fuzzing::round_trip;
 
 const KINDS: [&str; 11] = [
-    "boolean", "int32", "int64", "float32", "float64", "timestamp", "utf8", "binary", "list<utf8>", "list<boolean>",
+    "boolean",
+    "int32",
+    "int64",
+    "float32",
+    "float64",
+    "timestamp",
+    "utf8",
+    "binary",
+    "list<utf8>",
+    "list<boolean>",
     "list<list<int64>>",
 ];
 

@@ -8,10 +8,12 @@ use millrace::record::Beside;
 use millrace_fuzz::{batch, decode};
 
 fuzz_target!(|data: &[u8]| {
-    let spans = || data.chunks(3).map(|piece| match piece {
-        [start, end, some] => (some % 2 == 0).then_some((u32::from(*start), u32::from(*end))),
-        _ => Some((u32::MAX, 0)),
-    });
+    let spans = || {
+        data.chunks(3).map(|piece| match piece {
+            [start, end, some] => (some % 2 == 0).then_some((u32::from(*start), u32::from(*end))),
+            _ => Some((u32::MAX, 0)),
+        })
+    };
     let beside = Beside {
         topic: Some("topic".into()),
         keys: spans().collect(),

@@ -77,7 +77,8 @@ pub fn decode(fields: Vec<DecodeField>, format: Format, batch: &RawBatch) {
     let mut decoder = Decoding { fields, format }.open();
     for _ in 0..2 {
         let decoded = decoder.decode(batch);
-        let mut events: Vec<u32> = decoded.events.iter().copied().chain(decoded.errors.iter().map(|(at, _)| *at)).collect();
+        let mut events: Vec<u32> =
+            decoded.events.iter().copied().chain(decoded.errors.iter().map(|(at, _)| *at)).collect();
         assert!(decoded.events.is_sorted() && decoded.errors.is_sorted_by_key(|(event, _)| *event));
         events.sort_unstable();
         assert!(events.into_iter().eq((0..).take(batch.len())), "every event is a row or an error");

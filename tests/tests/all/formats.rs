@@ -241,3 +241,29 @@ fn a_followed_file_is_served_as_it_grows() {
     let letters = project.call("dead-letters", ["STREAM=csv"]).finish(START).stdout;
     assert!(letters.contains(r#""detail":"line 3: field at: \"never\" is no number""#), "{letters}");
 }
+
+#[test]
+fn what_does_not_fit_its_file_is_said_with_its_place() {
+    let project = Project::new(PROJECT);
+    parquet(File::create(project.path("events.parquet")).unwrap());
+    project.write("event.proto", "syntax = \"proto3\"; message Other {}");
+    let check = |stream: &str, settings: &[&str]| {
+        let stream = format!("STREAM={stream}");
+        let finished = project.call("check", [stream.as_str()].iter().chain(settings)).finish(START);
+        assert!(!finished.status.success());
+        finished.stderr
+    };
+    let wrong = check("parquet", &[r#"sources.parquet.schema={ at = "timestamp", user = "utf8", valu = "float64" }"#]);
+    assert!(wrong.contains("column `user`: in the file it is Int64, which cannot become utf8"), "{wrong}");
+    assert!(wrong.contains("column `valu` is not in the file; did you mean `value`?"), "{wrong}");
+    let wrong = check("parquet", &["sources.parquet.event-time.column=ta", "sources.parquet.created=user"]);
+    assert!(wrong.contains("`created` column `user` is int64 in the file"), "{wrong}");
+    assert!(wrong.contains("there is no column ta to take the event time from; there are user, at, value"), "{wrong}");
+    let wrong = check("parquet", &["sources.parquet.path=absent.parquet"]);
+    assert!(wrong.contains("absent.parquet: No such file") && wrong.contains("\n1 error"), "{wrong}");
+    let wrong = check("protobuf", &[]);
+    assert!(wrong.contains("there is no message shop.Event; there are Other"), "{wrong}");
+    project.write("event.proto", "syntax = \"proto3\"; message Event {");
+    let wrong = check("protobuf", &[]);
+    assert!(wrong.contains("project.toml:42:15: ") && wrong.contains("event.proto: it does not compile"), "{wrong}");
+}

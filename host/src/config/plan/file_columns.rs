@@ -8,20 +8,25 @@ use crate::engine::decode::columns::{check, natural};
 use crate::record::{ColumnType, EVENT_TIMESTAMP};
 use crate::source::parquet as parquet_file;
 
-/// The project with the columns of all its sources that something reads.
-pub(super) fn with_schemas(project: &Project, errors: &mut Diagnostics) -> Project {
+/// The project with the columns of all its sources that something reads; none where a file that was to give them cannot
+/// be read, since all that names a column would be wrong.
+pub(super) fn with_schemas(project: &Project, errors: &mut Diagnostics) -> Option<Project> {
     let mut whole = project.clone();
+    let mut complete = true;
     let read =
         |source: &Source| project.views.iter().any(|view| view.from.iter().any(|from| from.value == source.name.value));
     for source in whole.sources.iter_mut().filter(|source| matches!(source.format, Format::Parquet) && read(source)) {
         let SourceKind::File { path, .. } = &source.kind else { continue };
         match parquet_file::schema(path) {
-            Err(message) => errors.error(path.span, message),
+            Err(message) => {
+                complete &= !source.schema.is_empty();
+                errors.error(path.span, message);
+            }
             Ok(schema) if source.schema.is_empty() => take(source, &schema, errors),
             Ok(schema) => agree(source, &schema, errors),
         }
     }
-    whole
+    complete.then_some(whole)
 }
 
 /// Takes the file's columns for the source's. A column of a type that nothing here holds is none.
@@ -37,11 +42,8 @@ fn take(source: &mut Source, file: &arrow::datatypes::Schema, errors: &mut Diagn
     source.schema = file.fields().iter().filter_map(field).collect();
     let column = &source.event_time.column;
     let names = || source.schema.iter().map(|field| field.name.value.as_str());
-    let Some(kind) = kind_of(source, column) else {
-        let hint = suggestion(column, names());
-        errors.error(column.span, format!("event-time column `{}` is not in the file{hint}", column.value));
-        return;
-    };
+    // One that is not there is reported where the event time is planned.
+    let kind = kind_of(source, column);
     if let Some(created) = &source.created {
         match kind_of(source, created) {
             Some(ColumnType::Timestamp) => {}
@@ -60,7 +62,7 @@ fn take(source: &mut Source, file: &arrow::datatypes::Schema, errors: &mut Diagn
     }
     // Of a timestamp, the zone that it may lack.
     let EventTime { column, format } = &source.event_time;
-    if kind == ColumnType::Timestamp {
+    if kind == Some(ColumnType::Timestamp) {
         let (name, format) = (column.value.clone(), format.value.clone());
         let field = source.schema.iter_mut().find(|field| field.name.value == name);
         field.into_iter().for_each(|field| field.time_format = Some(format.clone()));

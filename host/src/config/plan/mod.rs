@@ -96,7 +96,7 @@ pub struct ViewPlan {
 /// Everything that does not fit, each with its place.
 pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm::Engine) -> Result<Plan, Diagnostics> {
     let mut errors = Diagnostics::new(text.clone());
-    let project = &file_columns::with_schemas(project, &mut errors);
+    let Some(project) = &file_columns::with_schemas(project, &mut errors) else { return Err(errors) };
     let components = Components::load(project, engine, &mut errors);
     let read = |source: &&project::Source| {
         project.views.iter().any(|view| view.from.iter().any(|from| from.value == source.name.value))

@@ -2,6 +2,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use proptest::prelude::*;
 
+use super::super::path::Step;
 use super::super::testing::{field, raw};
 use super::*;
 use crate::record::ColumnType;
@@ -307,6 +308,56 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
     })
 }
 
+/// Objects of the names that the paths have, mostly of the kinds that they want.
+fn nested() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        1 => Just(serde_json::Value::Null),
+        9 => (0..100_i64).prop_map(Into::into),
+        1 => Just(serde_json::Value::from("x")),
+    ];
+    let numbers = prop::collection::vec(leaf.clone(), 0..4).prop_map(serde_json::Value::from);
+    let object = |name, value| serde_json::Value::Object([(name, value)].into_iter().collect());
+    let items = prop::collection::vec(leaf.clone().prop_map(move |value| object("e".to_owned(), value)), 0..4);
+    let inner = (leaf.clone(), leaf.clone()).prop_map(|(b, a)| serde_json::json!({"b": b, "z": [b], "c": {"a": a}}));
+    let or_odd = |usual: BoxedStrategy<serde_json::Value>| prop_oneof![9 => usual, 1 => leaf.clone()];
+    (or_odd(inner.boxed()), or_odd(numbers.boxed()), or_odd(items.prop_map(Into::into).boxed()))
+        .prop_map(|(a, d, c)| serde_json::json!({"a": a, "d": d, "x": [a, {"d": d}], "c": c}))
+}
+
+/// What a path leads to.
+#[derive(Debug, PartialEq)]
+enum Found {
+    Nothing,
+    Number(i64),
+    List(Vec<Option<i64>>),
+}
+
+/// Follows a path through a tree, plainly.
+fn walk(value: &serde_json::Value, steps: &[Step]) -> Result<Found, ()> {
+    use serde_json::Value::{Array, Null, Number, Object};
+    let Some((step, rest)) = steps.split_first() else {
+        return match value {
+            Null => Ok(Found::Nothing),
+            Number(number) => Ok(Found::Number(number.as_i64().unwrap())),
+            _ => Err(()),
+        };
+    };
+    let follow = |next: Option<&serde_json::Value>| next.map_or(Ok(Found::Nothing), |next| walk(next, rest));
+    match (step, value) {
+        (_, Null) => Ok(Found::Nothing),
+        (Step::Member(name), Object(members)) => follow(members.get(name)),
+        (Step::Index(index), Array(items)) => follow(items.get(usize::from(*index))),
+        (Step::Each, Array(items)) => {
+            let item = |item| match walk(item, rest)? {
+                Found::Number(number) => Ok(Some(number)),
+                _ => Ok(None),
+            };
+            items.iter().map(item).collect::<Result<_, _>>().map(Found::List)
+        }
+        _ => Err(()),
+    }
+}
+
 proptest! {
     #[test]
     fn agrees_with_a_plain_parser(rows in prop::collection::vec(prop::collection::hash_map("[a-f]", json(), 0..6), 0..8)) {
@@ -335,6 +386,32 @@ proptest! {
             prop_assert_eq!(float, get(row, "c").and_then(|v| v.as_f64()));
             let flag = present(3).then(|| batch.column(3).as_boolean().value(at));
             prop_assert_eq!(flag, get(row, "d").and_then(|v| v.as_bool()));
+        }
+    }
+
+    #[test]
+    fn paths_lead_where_a_walk_through_the_tree_does(rows in prop::collection::vec(nested(), 0..8)) {
+        let paths = ["$.a.b", "$.d[0]", "$.d[2]", "$.c[1].e", "$.a.c.a", "$.d[*]", "$.c[*].e"];
+        let fields: Vec<_> = paths
+            .iter()
+            .map(|path| at(path, if path.contains('*') { "list<int64>" } else { "int64" }, path))
+            .collect();
+        let lines: Vec<_> = rows.iter().map(ToString::to_string).collect();
+        let decoded = decode(&fields, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let walked = |row: &serde_json::Value| {
+            paths.iter().map(|path| walk(row, Path::parse(path).unwrap().steps())).collect::<Result<Vec<_>, _>>()
+        };
+        let good: Vec<_> = (0_u32..).zip(&rows).filter_map(|(event, row)| Some((event, walked(row).ok()?))).collect();
+        prop_assert_eq!(&decoded.events, &good.iter().map(|(event, _)| *event).collect::<Vec<_>>());
+        for (at, (_, values)) in good.iter().enumerate() {
+            for (column, value) in decoded.batch.columns().iter().zip(values) {
+                let given = match column.as_list_opt::<i32>() {
+                    _ if column.is_null(at) => Found::Nothing,
+                    Some(lists) => Found::List(lists.value(at).as_primitive::<Int64Type>().iter().collect()),
+                    None => Found::Number(column.as_primitive::<Int64Type>().value(at)),
+                };
+                prop_assert_eq!(&given, value);
+            }
         }
     }
 
