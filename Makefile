@@ -1,6 +1,6 @@
 # `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests example demo test cases lint doc deny bench clean toolchain
+.PHONY: help build guests example demo test cases fuzz lint doc deny bench clean toolchain
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -26,6 +26,9 @@ test: toolchain ## brings up Redis and Kafka and runs all tests; ARGS="..." goes
 
 cases: toolchain ## runs the cases of a file such as tests/cases/feathub.json: make cases FILE=…
 	@scripts/cases "$(FILE)"
+
+fuzz: toolchain ## a minute of random input for each decoder, the project file and the boundary; ARGS="json" for one of them
+	@scripts/fuzz $(ARGS)
 
 lint: toolchain ## formatting and lints, as CI holds them
 	@scripts/workspaces cargo fmt --all --check

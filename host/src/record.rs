@@ -2,10 +2,11 @@
 //!
 //! Always true: a column named [`EVENT_TIMESTAMP`] is the row's event time.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use bytes::Bytes;
@@ -184,7 +185,7 @@ pub struct Origin {
     pub partition: u32,
 }
 
-/// Undecoded events of one partition, as a source reads them.
+/// Events of one partition, as a source reads them: mostly undecoded.
 #[derive(Clone, Debug, Default)]
 pub struct RawBatch {
     /// Where they come from.
@@ -197,17 +198,56 @@ pub struct RawBatch {
     pub offsets: Vec<i64>,
     /// When each event arrived: Kafka's record time, or the clock at receipt.
     pub arrivals: Vec<Micros>,
+    /// What else is known of the events, where their format asks for it.
+    pub beside: Option<Box<Beside>>,
+    /// The events as rows, from a source whose events are columns already; then there are neither bytes nor spans.
+    pub rows: Option<RecordBatch>,
+}
+
+/// What some formats need beside the payloads; the rest is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// The line that names the columns of a file.
+    pub heading: Bytes,
+    /// For each event the line of its file at which it begins, from 1.
+    pub lines: Vec<u64>,
+    /// The topic that the events are of.
+    pub topic: Option<Arc<str>>,
+    /// For each event where its key is in the batch's bytes; none for one that has no key.
+    pub keys: Vec<Option<(u32, u32)>>,
+    /// For each event where its headers are in the batch's bytes, as a JSON object.
+    pub headers: Vec<Option<(u32, u32)>>,
+    /// The schemas that the events' payloads name by their ids.
+    pub schemas: Arc<Schemas>,
+}
+
+/// Schemas by their ids in a registry; or why there is none, in words for a dead letter.
+pub type Schemas = HashMap<u32, Result<Arc<SchemaText>, String>>;
+
+/// A schema as its author wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SchemaText {
+    /// The schema.
+    pub text: String,
+    /// What it refers to, by the names that it uses, and what that refers to.
+    pub references: Vec<(String, String)>,
 }
 
 impl RawBatch {
     /// How many events there are.
     pub fn len(&self) -> usize {
-        self.spans.len()
+        self.rows.as_ref().map_or(self.spans.len(), RecordBatch::num_rows)
     }
 
     /// Whether there is no event.
     pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+        self.len() == 0
+    }
+
+    /// The bytes of one event; empty for an event that does not exist.
+    pub fn payload_slice(&self, event: usize) -> &[u8] {
+        let span = self.spans.get(event).and_then(|&(start, end)| self.data.get(start as usize..end as usize));
+        span.unwrap_or_default()
     }
 
     /// The bytes of one event, without a copy; empty for an event that does not exist.

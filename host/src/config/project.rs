@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::diagnostics::{Span, Spanned};
+use crate::engine::decode::Path;
 use crate::record::ColumnType;
 use crate::time::Micros;
 
@@ -178,10 +179,12 @@ pub struct Source {
     pub kind: SourceKind,
     /// How a payload is encoded.
     pub format: Format,
-    /// The columns, in the order written; at least one.
+    /// The columns, in the order written; at least one, but for Parquet, where none stands for the file's.
     pub schema: Vec<SchemaField>,
     /// Which column is the event time.
     pub event_time: EventTime,
+    /// The timestamp that orders rows of equal event time.
+    pub created: Option<Spanned<String>>,
     /// How far the watermark stays behind the greatest event time.
     pub watermark_delay: Duration,
     /// After how long without a row a partition is idle; none: never.
@@ -224,17 +227,19 @@ pub enum SourceKind {
     },
     /// `POST /push`.
     Push,
-    /// A file, one event a line.
+    /// A file, one event a line or a row.
     File {
         /// The file.
         path: Spanned<PathBuf>,
+        /// Whether it is read on as it grows.
+        follow: bool,
     },
 }
 
 impl SourceKind {
     /// Whether the source ends by itself.
     pub fn is_bounded(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Kafka { bounded: true, .. })
+        matches!(self, Self::File { follow: false, .. } | Self::Kafka { bounded: true, .. })
     }
 }
 
@@ -250,10 +255,79 @@ pub enum KafkaStart {
 }
 
 /// How a payload is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Format {
     /// One JSON object.
-    Json,
+    Json {
+        /// Where the row is within it; none: it is the row.
+        row: Option<Path>,
+    },
+    /// One record of fields.
+    Csv {
+        /// What stands between them: an ASCII character.
+        delimiter: u8,
+        /// Whether the file's first record names the columns.
+        header: bool,
+    },
+    /// A row of a Parquet file, whose columns may be left to the file.
+    Parquet,
+    /// One Avro record.
+    Avro {
+        /// The schema that it was written with.
+        schema: SchemaAt,
+        /// Where the row is within it; none: it is the row.
+        row: Option<Path>,
+    },
+    /// One Protobuf message.
+    Protobuf {
+        /// The schema that it was written with.
+        schema: SchemaAt,
+        /// Its type; none: what the payload says, or the schema's first.
+        message: Option<Spanned<String>>,
+        /// Where the row is within it; none: it is the row.
+        row: Option<Path>,
+    },
+    /// The event as it is: the columns are [`crate::engine::decode::raw::COLUMNS`].
+    Raw,
+}
+
+/// Where the schema is that events were written with.
+#[derive(Clone, Debug)]
+pub enum SchemaAt {
+    /// In a registry, under the id that a payload begins with.
+    Registry {
+        /// `http://[user:password@]host[:port][/path]`
+        url: Spanned<String>,
+    },
+    /// In a file.
+    File {
+        /// The file.
+        path: Spanned<PathBuf>,
+        /// Whether payloads begin with an id all the same.
+        framed: bool,
+    },
+}
+
+impl Format {
+    /// Its name in the project file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Json { .. } => "json",
+            Self::Csv { .. } => "csv",
+            Self::Parquet => "parquet",
+            Self::Avro { .. } => "avro",
+            Self::Protobuf { .. } => "protobuf",
+            Self::Raw => "raw",
+        }
+    }
+
+    /// Whether its events hold values within values, to which a path can lead.
+    pub fn nests(&self) -> bool {
+        match self {
+            Self::Json { .. } | Self::Avro { .. } | Self::Protobuf { .. } => true,
+            Self::Csv { .. } | Self::Parquet | Self::Raw => false,
+        }
+    }
 }
 
 /// A column of a source.
@@ -263,8 +337,8 @@ pub struct SchemaField {
     pub name: Spanned<String>,
     /// Its type.
     pub kind: Spanned<ColumnType>,
-    /// The members that lead to it from the root of the event; none: the member of its name.
-    pub path: Option<Spanned<Vec<String>>>,
+    /// Where it is within the row; none: the member of its name.
+    pub path: Option<Spanned<Path>>,
     /// How its times are written: there for a timestamp only. The event-time column has the event time's format here.
     pub time_format: Option<TimeFormat>,
 }

@@ -131,7 +131,7 @@ fn overrides_set_variables_and_paths() {
     assert_eq!(view.emit, Emit { close: false, update: true });
     assert_eq!(project.runtime.shards, 2);
     assert_eq!(project.online.store.value, OnlineStore::Redis { url: "redis://127.0.0.1:6380".into() });
-    let SourceKind::File { path } = &project.source("transactions_file").unwrap().kind else { panic!("a file") };
+    let SourceKind::File { path, .. } = &project.source("transactions_file").unwrap().kind else { panic!("a file") };
     assert_eq!(path.value, Path::new("/data/a.jsonl"));
 }
 
@@ -160,7 +160,7 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!((headers[0].0.as_str(), headers[0].1.as_str()), ("authorization", "Bearer secret"));
     assert_eq!(send, &[r#"{"op":"subscribe"}"#]);
     assert_eq!((trades.idle_timeout, trades.max_ahead), (Some(Duration::from_secs(5)), None));
-    assert_eq!(trades.schema[3].path.as_ref().unwrap().value, ["quote", "price"]);
+    assert_eq!(trades.schema[3].path.as_ref().unwrap().value.to_string(), "$.quote.price");
     let iso = |zone: &str| TimeFormat::Iso { zone: zone.into() };
     assert_eq!(trades.schema[2].time_format, Some(iso("UTC")));
     assert_eq!(trades.schema[4].time_format, Some(iso("Asia/Shanghai")));

@@ -11,7 +11,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{FieldRef, Schema};
 use arrow::error::ArrowError;
 
-use super::decode::{EventTime, EventTimes, JsonDecoder};
+use super::decode::{Decoder, EventTime, EventTimes};
 use super::lineage::{Lineage, dead_letter};
 use super::rows::Rows;
 use super::watermark::PartitionWatermark;
@@ -20,15 +20,15 @@ use crate::time::Micros;
 
 /// Decodes a source's events and fixes their event times.
 pub struct Ingest {
-    decoder: JsonDecoder,
+    decoder: Box<dyn Decoder>,
     event_time: EventTime,
     max_ahead: Option<Micros>,
 }
 
 impl Ingest {
     /// `max_ahead` is how far a row's event time may be ahead of its arrival; none for no bound.
-    pub fn new(decoder: JsonDecoder, event_time: EventTime, max_ahead: Option<Micros>) -> Self {
-        Self { decoder, event_time, max_ahead }
+    pub fn new(decoder: impl Decoder + 'static, event_time: EventTime, max_ahead: Option<Micros>) -> Self {
+        Self { decoder: Box::new(decoder), event_time, max_ahead }
     }
 
     /// Takes the next batch of one partition, whose watermark is `partition`; rows in error are added to `dead`.

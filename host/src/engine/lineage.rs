@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, Int64Array};
 use arrow::buffer::ScalarBuffer;
+use arrow::json::LineDelimitedWriter;
+use bytes::Bytes;
 
 use crate::record::{DeadLetter, DeadReason, Origin, RawBatch};
 
@@ -160,7 +162,7 @@ impl Trace {
                 origin: self.position.origin,
                 offset: self.position.offset,
                 arrival: 0,
-                payload: bytes::Bytes::new(),
+                payload: Bytes::new(),
                 view: None,
                 udf: None,
             },
@@ -177,8 +179,20 @@ pub fn dead_letter(raw: &RawBatch, event: u32, reason: DeadReason, detail: Strin
         origin: raw.origin,
         offset: raw.offsets.get(index).copied().unwrap_or(-1),
         arrival: raw.arrivals.get(index).copied().unwrap_or(0),
-        payload: raw.payload(index),
+        payload: payload(raw, index),
         view: None,
         udf: None,
+    }
+}
+
+/// The bytes of one event; of one that came as columns, its row as JSON.
+pub fn payload(raw: &RawBatch, event: usize) -> Bytes {
+    let Some(rows) = raw.rows.as_ref().filter(|rows| event < rows.num_rows()) else { return raw.payload(event) };
+    let mut text = Vec::new();
+    let mut writer = LineDelimitedWriter::new(&mut text);
+    // A type that JSON has no form for leaves the letter without its payload, but with all else.
+    match writer.write(&rows.slice(event, 1)).and_then(|()| writer.finish()) {
+        Ok(()) => Bytes::copy_from_slice(text.trim_ascii_end()),
+        Err(_) => Bytes::new(),
     }
 }

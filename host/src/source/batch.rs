@@ -1,8 +1,10 @@
 //! Builds raw batches from events that come one at a time: each payload is copied once, into one buffer a batch.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::record::{Origin, RawBatch};
+use crate::record::{Beside, Origin, RawBatch};
 use crate::time::Micros;
 
 /// A batch whose payloads are this long together is full, however few they are.
@@ -20,6 +22,8 @@ pub(crate) struct BatchBuilder {
     spans: Vec<(u32, u32)>,
     offsets: Vec<i64>,
     arrivals: Vec<Micros>,
+    /// What goes beside the payloads, where it is wanted.
+    beside: Option<Beside>,
 }
 
 impl BatchBuilder {
@@ -32,7 +36,31 @@ impl BatchBuilder {
             spans: Vec::new(),
             offsets: Vec::new(),
             arrivals: Vec::new(),
+            beside: None,
         }
+    }
+
+    /// The same, with room for keys and headers beside the payloads, which are of `topic`.
+    pub(crate) fn with_topic(self, topic: &str) -> Self {
+        Self { beside: Some(Beside { topic: Some(Arc::from(topic)), ..Beside::default() }), ..self }
+    }
+
+    /// Whether keys and headers are wanted.
+    pub(crate) fn wants_beside(&self) -> bool {
+        self.beside.is_some()
+    }
+
+    /// Adds what the next event has beside its payload: its key, and its headers as a JSON object.
+    pub(crate) fn push_beside(&mut self, key: Option<&[u8]>, headers: Option<&[u8]>) {
+        let Some(beside) = &mut self.beside else { return };
+        let mut put = |bytes: &[u8]| {
+            let bytes = bytes.get(..PAYLOAD_BYTES).unwrap_or(bytes);
+            let start = position(self.data.len());
+            self.data.extend_from_slice(bytes);
+            (start, position(self.data.len()))
+        };
+        beside.keys.push(key.map(&mut put));
+        beside.headers.push(headers.map(&mut put));
     }
 
     /// Whether the batch is to be taken before the next event.
@@ -56,12 +84,18 @@ impl BatchBuilder {
             return None;
         }
         let (bytes, events) = (self.data.len(), self.spans.len());
+        let beside = self.beside.as_mut().map(|beside| {
+            let empty = Beside { topic: beside.topic.clone(), ..Beside::default() };
+            Box::new(std::mem::replace(beside, empty))
+        });
         Some(RawBatch {
             origin: self.origin,
             data: Bytes::from(std::mem::replace(&mut self.data, Vec::with_capacity(bytes))),
             spans: std::mem::replace(&mut self.spans, Vec::with_capacity(events)),
             offsets: std::mem::replace(&mut self.offsets, Vec::with_capacity(events)),
             arrivals: std::mem::replace(&mut self.arrivals, Vec::with_capacity(events)),
+            beside,
+            rows: None,
         })
     }
 }

@@ -11,6 +11,8 @@ use tokio::time::{sleep, timeout};
 
 use super::intake::{Intake, IntakeReceiver, IntakeSender, lanes};
 use super::{SourceContext, SourceError};
+use crate::engine::lineage::payload;
+use crate::record::RawBatch;
 use crate::time::{ManualClock, Micros};
 
 /// What the stage's clock shows.
@@ -38,6 +40,11 @@ pub(crate) struct Seen {
     pub(crate) arrivals: Vec<Micros>,
     pub(crate) batches: usize,
     pub(crate) ended: Vec<u32>,
+    /// The lines on which events are, where the source counts them, and the newest heading.
+    pub(crate) lines: Vec<u64>,
+    pub(crate) heading: Bytes,
+    /// The newest batch, whole.
+    pub(crate) newest: Option<RawBatch>,
 }
 
 impl Seen {
@@ -64,8 +71,13 @@ impl Seen {
                 assert_eq!((batch.offsets.len(), batch.arrivals.len()), (batch.len(), batch.len()));
                 self.batches += 1;
                 let events = self.events.entry(batch.origin.partition).or_default();
-                events.extend(batch.offsets.iter().enumerate().map(|(row, offset)| (*offset, batch.payload(row))));
+                events.extend(batch.offsets.iter().enumerate().map(|(row, offset)| (*offset, payload(&batch, row))));
                 self.arrivals.extend(&batch.arrivals);
+                self.newest = Some(batch.clone());
+                if let Some(beside) = batch.beside {
+                    self.lines.extend(beside.lines);
+                    self.heading = beside.heading;
+                }
             }
             Intake::End(origin) => self.ended.push(origin.partition),
             Intake::Partitions { .. } => unreachable!("seen above"),
@@ -87,11 +99,9 @@ impl Stage {
         }
     }
 
-    pub(crate) fn run<F>(&self, source: impl FnOnce(SourceContext) -> F)
-    where
-        F: Future<Output = Result<(), SourceError>> + Send + 'static,
-    {
-        let context = SourceContext {
+    /// What a source on this stage is given.
+    pub(crate) fn context(&self) -> SourceContext {
+        SourceContext {
             name: "cards".into(),
             index: 0,
             batch_rows: self.batch_rows,
@@ -99,8 +109,15 @@ impl Stage {
             stop: self.stop.subscribe(),
             safe: self.safe.subscribe(),
             clock: Arc::new(ManualClock::new(NOW)),
-        };
-        let running = tokio::spawn(source(context));
+            registry: None,
+        }
+    }
+
+    pub(crate) fn run<F>(&self, source: impl FnOnce(SourceContext) -> F)
+    where
+        F: Future<Output = Result<(), SourceError>> + Send + 'static,
+    {
+        let running = tokio::spawn(source(self.context()));
         assert!(self.running.lock().unwrap().replace(running).is_none(), "one source a stage");
     }
 

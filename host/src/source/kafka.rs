@@ -71,6 +71,8 @@ pub struct Options {
     pub bounded: bool,
     /// librdkafka's own properties; those that the source's promises rest on are refused.
     pub properties: BTreeMap<String, String>,
+    /// Whether keys, headers and the topic go with the payloads.
+    pub beside: bool,
 }
 
 impl Options {
@@ -84,6 +86,7 @@ impl Options {
             positions: BTreeMap::new(),
             bounded: false,
             properties: BTreeMap::new(),
+            beside: false,
         }
     }
 }
@@ -157,6 +160,7 @@ impl Reading {
                 partition: *partition,
                 consumer: self.consumer.clone(),
                 context: self.context.clone(),
+                beside: self.options.beside,
             };
             self.readers.spawn(reader.run(queue));
         }

@@ -11,7 +11,9 @@ pub mod file;
 pub mod intake;
 pub mod kafka;
 pub mod lines;
+pub mod parquet;
 pub mod push;
+pub mod registry;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -19,9 +21,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::error::{Blame, Fault};
-use crate::record::Origin;
+use crate::record::{Origin, RawBatch};
 use crate::time::Clock;
-use intake::{IntakeSender, Stopped};
+use intake::{Intake, IntakeSender, Stopped};
+use registry::Registry;
 
 /// What a source is given to run with.
 pub struct SourceContext {
@@ -39,6 +42,8 @@ pub struct SourceContext {
     pub safe: watch::Receiver<Vec<i64>>,
     /// The present.
     pub clock: Arc<dyn Clock>,
+    /// Where the schemas are that its events name, if they do.
+    pub registry: Option<Arc<Registry>>,
 }
 
 impl SourceContext {
@@ -50,6 +55,15 @@ impl SourceContext {
     /// An error that names this source; `cause` says what was refused, and what to try.
     fn refused(&self, cause: impl Into<String>) -> SourceError {
         SourceError::Refused { source_name: self.name.clone(), cause: cause.into() }
+    }
+
+    /// Hands a batch on, with the schemas that its events name; waits for those, and where its worker is busy.
+    async fn give(&self, mut batch: RawBatch) -> Result<(), SourceError> {
+        if let Some(registry) = &self.registry {
+            let schemas = registry.resolve(&batch, self).await;
+            batch.beside.get_or_insert_default().schemas = schemas;
+        }
+        Ok(self.intake.send(Intake::Data(batch)).await?)
     }
 
     /// Runs `work` until it ends or the source is to stop; then `work` is dropped at its next await, and what it had

@@ -109,7 +109,7 @@ async fn forward(Options { mut queue, first }: Options, context: &SourceContext)
 
 async fn flush(batch: &mut BatchBuilder, context: &SourceContext) -> Result<(), SourceError> {
     if let Some(batch) = batch.take() {
-        context.intake.send(Intake::Data(batch)).await?;
+        context.give(batch).await?;
     }
     Ok(())
 }

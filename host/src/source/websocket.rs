@@ -222,7 +222,7 @@ impl Client {
 /// Sends what there is; whether there was something.
 async fn flush(batch: &mut BatchBuilder, context: &SourceContext) -> Result<bool, SourceError> {
     let Some(batch) = batch.take() else { return Ok(false) };
-    context.intake.send(Intake::Data(batch)).await?;
+    context.give(batch).await?;
     Ok(true)
 }
 

@@ -12,7 +12,6 @@ use super::board::Board;
 use super::ways::{self, Given};
 use super::{TopologyError, dead};
 use crate::config::plan::{Plan, SourcePlan};
-use crate::engine::decode::JsonDecoder;
 use crate::engine::front::Front;
 use crate::engine::ingest::Ingest;
 use crate::engine::watermark::{BEFORE_ALL, PartitionWatermark, Progress, combine};
@@ -183,7 +182,7 @@ impl Reading {
 }
 
 fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
-    let ingest = Ingest::new(JsonDecoder::new(plan.fields.clone()), plan.event_time.clone(), plan.max_ahead);
+    let ingest = Ingest::new(plan.decoding.open(), plan.event_time.clone(), plan.max_ahead);
     let front = |front: &Arc<_>| Front::new(Arc::clone(front), workers);
     Ok(Source {
         ingest,

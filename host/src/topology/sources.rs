@@ -8,9 +8,11 @@ use tokio::task::JoinSet;
 
 use crate::config::plan::{Plan, SourcePlan};
 use crate::config::project::{KafkaStart, SourceKind};
+use crate::engine::decode::Format;
 use crate::source::intake::IntakeSender;
 use crate::source::push::PushHandle;
-use crate::source::{SourceContext, SourceError, file, kafka, push, websocket};
+use crate::source::registry::Registry;
+use crate::source::{SourceContext, SourceError, file, kafka, parquet as parquet_file, push, websocket};
 use crate::time::Clock;
 
 /// Where others hand events in.
@@ -42,6 +44,8 @@ pub(super) fn spawn(
             stop: stop.clone(),
             safe,
             clock: clock.clone(),
+            // The URL was tried when the project file was read.
+            registry: source.registry.as_ref().and_then(|options| Registry::new(options).ok()).map(Arc::new),
         };
         spawn_one(source, context, &mut tasks, &mut entrances);
     }
@@ -55,8 +59,20 @@ fn spawn_one(
     entrances: &mut Entrances,
 ) {
     match &source.kind {
-        SourceKind::File { path } => {
-            tasks.spawn(file::run(file::Options { path: path.value.clone(), start: 0 }, context));
+        SourceKind::File { path, .. } if matches!(source.decoding.format, Format::Columns) => {
+            let columns = source.decoding.fields.iter().map(|field| field.name.clone()).collect();
+            tasks.spawn(parquet_file::run(
+                parquet_file::Options { path: path.value.clone(), start: 0, columns },
+                context,
+            ));
+        }
+        SourceKind::File { path, follow } => {
+            let cut = match source.decoding.format {
+                Format::Csv { delimiter, heading } => file::Cut::Csv { delimiter, heading },
+                _ => file::Cut::Lines,
+            };
+            let options = file::Options { follow: *follow, cut, ..file::Options::new(&path.value) };
+            tasks.spawn(file::run(options, context));
         }
         SourceKind::WebSocketConnect { url, headers, send } => {
             let headers = headers.iter().map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
@@ -85,6 +101,7 @@ fn spawn_one(
                 start,
                 bounded: *bounded,
                 properties,
+                beside: matches!(source.decoding.format, Format::Raw),
                 ..kafka::Options::new(brokers.value.clone(), topic.value.clone(), group.clone())
             };
             tasks.spawn(kafka::run(options, context));

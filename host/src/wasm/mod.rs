@@ -25,6 +25,8 @@ mod transform;
 mod tests;
 
 pub use component::Component;
+#[cfg(fuzzing)]
+pub use convert::fuzzing;
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use error::{BindError, ComponentError};
 pub use limits::{Limits, MAX_ROWS};

@@ -27,11 +27,16 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// Libraries, and the modules that may name them.
-const LIBRARIES: [(&str, &[&str]); 8] = [
+const LIBRARIES: [(&str, &[&str]); 13] = [
     ("wasmtime", &["wasm"]),
     ("sled", &["store"]),
     ("redis", &["store"]),
     ("rdkafka", &["source", "sink", "simulate"]),
+    ("hyper", &["source"]),
+    ("parquet", &["source", "store"]),
+    ("apache_avro", &["engine"]),
+    ("prost_reflect", &["engine"]),
+    ("protox", &["engine", "config"]),
     ("axum", &["config", "serve", "cli"]),
     ("tokio", &["source", "sink", "store", "simulate", "topology", "serve", "cli"]),
     ("anyhow", &["cli"]),

@@ -6,6 +6,7 @@ mod aggregates;
 mod bad_input;
 mod cases;
 mod feed;
+mod formats;
 mod fraud;
 mod layers;
 mod outputs;

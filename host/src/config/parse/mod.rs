@@ -4,6 +4,7 @@
 //! [`Declared`] knows the names of what was left out, so that one error does not bring others with it.
 
 mod feature;
+mod format;
 mod join;
 mod like;
 mod output;

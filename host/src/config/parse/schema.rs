@@ -1,43 +1,101 @@
 //! A source's `schema` and `event-time`, each checked against the other.
 
 use super::super::diagnostics::{Spanned, nearest, suggestion};
-use super::super::project::{EventTime, SchemaField, TimeFormat};
+use super::super::project::{EventTime, Format, SchemaField, TimeFormat};
 use super::super::section::{Section, Value};
 use super::check_reserved;
+use crate::engine::decode::{Path, raw};
 use crate::record::{ColumnType, EVENT_TIMESTAMP};
 
-/// The schema, which must be there where it is `required`, and the event time.
-pub(super) fn read(section: &mut Section<'_>, required: bool) -> (Vec<SchemaField>, Option<EventTime>) {
-    let mut fields = Vec::new();
-    let schema = if required { section.require("schema") } else { section.get("schema") };
+/// What a source says of its columns.
+pub(super) struct Schema {
+    pub(super) fields: Vec<SchemaField>,
+    pub(super) event_time: Option<EventTime>,
+    pub(super) created: Option<Spanned<String>>,
+}
+
+/// Reads the columns of events in this format; without one, which has been reported, nothing is asked for.
+pub(super) fn read(section: &mut Section<'_>, format: Option<&Format>) -> Schema {
+    if matches!(format, Some(Format::Raw)) {
+        return read_raw(section);
+    }
+    // A Parquet file has its own.
+    let needed = format.is_some_and(|format| !matches!(format, Format::Parquet));
+    let schema = if needed { section.require("schema") } else { section.get("schema") };
     let schema = schema.and_then(|value| value.section());
     let event = section.require("event-time").and_then(|value| value.section());
     let written = schema.as_ref().map(Section::entries).unwrap_or_default();
+    let mut fields = Vec::new();
     if let Some(schema) = &schema {
         if written.is_empty() {
             schema.reports.error(schema.span, format!("{} has no columns", schema.path()));
         }
-        fields = written.iter().filter_map(|(name, value)| field(schema, name.clone(), value)).collect();
+        fields = written.iter().filter_map(|(name, value)| field(schema, name.clone(), value, format)).collect();
     }
-    let event_time = event.and_then(|event| event_time(section, event, &written, &mut fields));
+    let names: Vec<String> = written.into_iter().map(|(name, _)| name.value).collect();
+    let event_time = event.and_then(|event| event_time(section, event, &names, &mut fields));
     for field in fields.iter_mut().filter(|field| field.kind.value == ColumnType::Timestamp) {
         field.time_format.get_or_insert_with(iso_utc);
     }
-    (fields, event_time)
+    let created = section.get("created").and_then(|value| created(&value, &names, &fields));
+    Schema { fields, event_time, created }
+}
+
+/// The columns of `raw` are there already; the event time is `time` unless another is named.
+fn read_raw(section: &mut Section<'_>) -> Schema {
+    let columns = raw::COLUMNS.map(|(name, _)| name);
+    if let Some(schema) = section.refuse("schema").filter(|value| !value.inherited) {
+        let message = format!("the columns of format raw are {}: leave `schema` out", columns.join(", "));
+        section.reports.error(schema.key, message);
+    }
+    let field = |(name, kind): (&str, ColumnType)| {
+        let time_format = (kind == ColumnType::Timestamp).then(iso_utc);
+        let (name, kind) = (Spanned::new(name.to_owned(), section.span), Spanned::new(kind, section.span));
+        SchemaField { name, kind, path: None, time_format }
+    };
+    let mut fields: Vec<_> = raw::COLUMNS.into_iter().map(field).collect();
+    let names: Vec<String> = columns.map(ToOwned::to_owned).into();
+    let event_time = match section.get("event-time") {
+        Some(value) => value.section().and_then(|event| event_time(section, event, &names, &mut fields)),
+        None => {
+            let at = section.span;
+            let column = Spanned::new("time".to_owned(), at);
+            Some(EventTime { column, format: Spanned::new(iso_utc(), at) })
+        }
+    };
+    let created = section.get("created").and_then(|value| created(&value, &names, &fields));
+    Schema { fields, event_time, created }
+}
+
+/// `created`: a timestamp among the columns.
+fn created(value: &Value<'_>, names: &[String], fields: &[SchemaField]) -> Option<Spanned<String>> {
+    let name = value.string()?;
+    if !names.is_empty() && !names.contains(&name.value) {
+        let hint = suggestion(&name, names.iter().map(String::as_str));
+        value.error(format!("`created` column `{}` is not in the schema{hint}", name.value));
+        return None;
+    }
+    let field = fields.iter().find(|field| field.name.value == name.value);
+    if let Some(field) = field.filter(|field| field.kind.value != ColumnType::Timestamp) {
+        let kind = &field.kind.value;
+        value.error(format!("`created` column `{}` is {kind} in the schema: make it timestamp", name.value));
+        return None;
+    }
+    Some(name)
 }
 
 fn event_time(
     section: &Section<'_>,
     mut event: Section<'_>,
-    written: &[(Spanned<String>, Value<'_>)],
+    names: &[String],
     fields: &mut [SchemaField],
 ) -> Option<EventTime> {
     let column = event.require("column").and_then(|value| value.string());
     let format = time_format(&mut event);
     event.finish();
     let column = column?;
-    if !written.is_empty() && !written.iter().any(|(name, _)| name.value == column.value) {
-        let hint = suggestion(&column, written.iter().map(|(name, _)| name.as_str()));
+    if !names.is_empty() && !names.contains(&column.value) {
+        let hint = suggestion(&column, names.iter().map(String::as_str));
         let message = format!("event-time column `{}` is not in the schema{hint}", column.value);
         section.reports.error(column.span, message);
         return None;
@@ -46,6 +104,11 @@ fn event_time(
         let message =
             format!("`{EVENT_TIMESTAMP}` is the name of every row's event time: only that column can have it");
         section.reports.error(field.name.span, message);
+    }
+    if names.is_empty() {
+        // The columns are the file's, and so is the column's type.
+        let format = format.unwrap_or_else(|| Spanned::new(iso_utc(), column.span));
+        return Some(EventTime { column, format });
     }
     let field = fields.iter_mut().find(|field| field.name.value == column.value)?;
     settle_format(section, field, column, format)
@@ -61,9 +124,8 @@ fn settle_format(
     let span = column.span;
     let kind = &field.kind.value;
     let fits: &[&str] = match kind {
-        ColumnType::Timestamp => &["epoch", "text"],
+        ColumnType::Timestamp | ColumnType::Utf8 => &["epoch", "text"],
         ColumnType::Int64 | ColumnType::Float64 => &["epoch"],
-        ColumnType::Utf8 => &["text"],
         _ => {
             let message = format!("event-time column `{}` is {kind}: make it timestamp", column.value);
             section.reports.error(span, message);
@@ -109,7 +171,7 @@ fn settle_format(
 }
 
 /// `name = "type"`, or `name = { type = …, path = …, format = … }`.
-fn field(schema: &Section<'_>, name: Spanned<String>, value: &Value<'_>) -> Option<SchemaField> {
+fn field(schema: &Section<'_>, name: Spanned<String>, value: &Value<'_>, from: Option<&Format>) -> Option<SchemaField> {
     check_reserved(schema, &name);
     if name.value.is_empty() || name.value.chars().any(char::is_control) {
         schema.reports.error(name.span, "a column's name is empty or has control characters");
@@ -119,7 +181,7 @@ fn field(schema: &Section<'_>, name: Spanned<String>, value: &Value<'_>) -> Opti
     }
     let mut section = value.section()?;
     let kind = section.require("type").and_then(|value| value.column_type());
-    let path = section.get("path").map(|value| member_path(&value));
+    let path = section.get("path").map(|value| path(&value, kind.as_ref(), from));
     let format = time_format(&mut section);
     section.finish();
     let kind = kind?;
@@ -130,6 +192,9 @@ fn field(schema: &Section<'_>, name: Spanned<String>, value: &Value<'_>) -> Opti
             .reports
             .error(format.span, format!("`format` is for timestamps, and `{}` is {}", name.value, kind.value));
     }
+    if let (Some(Format::Csv { .. }), ColumnType::List(_)) = (from, &kind.value) {
+        schema.reports.error(kind.span, format!("a record of CSV has no lists, and `{}` is one", name.value));
+    }
     let path = match path {
         Some(path) => Some(path?),
         None => None,
@@ -137,21 +202,19 @@ fn field(schema: &Section<'_>, name: Spanned<String>, value: &Value<'_>) -> Opti
     Some(SchemaField { name, kind, path, time_format: format.map(|format| format.value) })
 }
 
-/// `$.outer.inner`: members alone.
-fn member_path(value: &Value<'_>) -> Option<Spanned<Vec<String>>> {
+/// `$.outer.inner`, `$.bids[0][0]`, or `$.bids[*][1]` for a list.
+fn path(value: &Value<'_>, kind: Option<&Spanned<ColumnType>>, format: Option<&Format>) -> Option<Spanned<Path>> {
     let text = value.string()?;
-    if text.contains(['[', '*', '?']) || text.contains("..") {
-        value.not_yet("a path with anything but members, such as `$.outer.inner`, is");
+    if let Some(format) = format.filter(|format| !format.nests()) {
+        value.error(format!("`path` leads into nested events, and the format is {}", format.name()));
         return None;
     }
-    let members: Option<Vec<_>> = text.strip_prefix("$.").map(|rest| rest.split('.').map(str::to_owned).collect());
-    match members.filter(|members| members.iter().all(|member| !member.is_empty())) {
-        Some(members) => Some(Spanned::new(members, text.span)),
-        None => {
-            value.error("`path` must be the members from the event's root, such as \"$.outer.inner\"");
-            None
-        }
+    let path = value.checked(Path::parse(&text))?;
+    if let Some(kind) = kind.filter(|kind| path.gives_list() && !matches!(kind.value, ColumnType::List(_))) {
+        value.error(format!("`{path}` gives a list, and the column is {0}: make it list<{0}>", kind.value));
+        return None;
     }
+    Some(Spanned::new(path, text.span))
 }
 
 /// `format` and `zone` of a time.
@@ -199,7 +262,7 @@ pub(super) fn time_format(section: &mut Section<'_>) -> Option<Spanned<TimeForma
 
 fn zone_named(value: &Value<'_>) -> Option<String> {
     let name = value.string()?.value;
-    if jiff::tz::TimeZone::get(&name).is_err() {
+    if crate::engine::decode::TimeFormat::iso().with_zone(&name).is_err() {
         let known: Vec<String> = jiff::tz::db().available().map(|zone| zone.to_string()).collect();
         let hint = nearest(&name, known.iter().map(String::as_str));
         let hint = hint.map_or_else(String::new, |zone| format!("; did you mean `{zone}`?"));

@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Uri};
 
 use super::super::diagnostics::Spanned;
-use super::super::project::{Format, KafkaStart, Source, SourceKind};
+use super::super::project::{KafkaStart, Source, SourceKind};
 use super::super::section::{Section, Value};
-use super::schema;
+use super::{format, schema};
 
 /// The keys that only one type of source has.
 const KEYS_OF_TYPES: [(&str, &[&str]); 4] = [
@@ -40,6 +40,7 @@ pub(super) fn read(
     let mut section = value.section()?;
     let types = KEYS_OF_TYPES.map(|(name, _)| (name, name));
     let kind = section.require("type").and_then(|value| value.choice(&types));
+    let written = kind;
     if let Some(kind) = kind {
         refuse_keys_of_other_types(&mut section, kind);
     } else {
@@ -51,15 +52,14 @@ pub(super) fn read(
         "push" => Some(SourceKind::Push),
         _ => file(&mut section, folder),
     });
-    let is_json = format(&mut section);
-    let (schema, event_time) = schema::read(&mut section, is_json);
+    let follows = matches!(kind, Some(SourceKind::File { follow: true, .. }));
+    let format = format::read(&mut section, written, follows, folder);
+    let schema = schema::read(&mut section, format.as_ref());
     let delay = section.get("watermark-delay").and_then(|value| value.duration()).unwrap_or_default();
     let idle = section.get("idle-timeout").and_then(|value| value.duration_or_off());
     let ahead = section.get("max-ahead").and_then(|value| value.duration_or_off());
     section.not_yet_true("record", "`record` is");
     section.not_yet("dedup", "`dedup` is");
-    section.not_yet("created", "`created` is");
-    section.not_yet("row", "`row` is");
     section.not_yet("transform", "transforms of sources are");
     section.not_yet("idle", "`idle` is");
     if inherits_unknown {
@@ -73,9 +73,10 @@ pub(super) fn read(
     Some(Source {
         name,
         kind,
-        format: Format::Json,
-        schema,
-        event_time: event_time?,
+        format: format?,
+        schema: schema.fields,
+        event_time: schema.event_time?,
+        created: schema.created,
         watermark_delay: delay,
         idle_timeout: idle.unwrap_or(default_idle),
         max_ahead: ahead.unwrap_or(default_ahead),
@@ -221,19 +222,6 @@ fn read_headers(value: &Value<'_>) -> Vec<(Spanned<String>, Spanned<String>)> {
 
 fn file(section: &mut Section<'_>, folder: &Path) -> Option<SourceKind> {
     let path = section.require("path").and_then(|value| value.string());
-    section.not_yet_true("follow", "`follow` is");
-    Some(SourceKind::File { path: path?.map(|path| folder.join(path)) })
-}
-
-/// Whether the format is JSON: another may bring its own schema, so nothing more is asked of such a source.
-fn format(section: &mut Section<'_>) -> bool {
-    let Some(value) = section.get("format") else { return true };
-    let formats = ["json", "csv", "avro", "protobuf", "parquet", "raw"].map(|name| (name, name));
-    match value.choice(&formats) {
-        Some("json") | None => true,
-        Some(other) => {
-            value.not_yet(&format!("format `{other}` is"));
-            false
-        }
-    }
+    let follow = section.get("follow").map_or(Some(false), |value| value.boolean());
+    Some(SourceKind::File { path: path?.map(|path| folder.join(path)), follow: follow? })
 }

@@ -4,6 +4,8 @@
 mod components;
 mod derived;
 mod features;
+mod file_columns;
+mod format;
 mod join;
 mod order;
 mod outputs;
@@ -22,7 +24,7 @@ use arrow::datatypes::SchemaRef;
 use super::diagnostics::{Diagnostics, SourceText, Span};
 use super::project;
 use crate::engine::combine::CombinePlan;
-use crate::engine::decode::{DecodeField, EventTime, JsonDecoder, TimeFormat};
+use crate::engine::decode::{DecodeField, Decoding, EventTime, TimeFormat};
 use crate::engine::front::FrontPlan;
 use crate::engine::join::JoinPlan;
 use crate::engine::latest::LatestPlan;
@@ -32,6 +34,7 @@ use crate::engine::window::session::SessionPlan;
 use crate::engine::window::spec::WindowSpec;
 use crate::sink::json_lines::RowForm;
 use crate::sink::kafka;
+use crate::source::registry;
 use crate::store::online::OnlineView;
 use crate::time::{Micros, micros};
 use components::Components;
@@ -72,10 +75,14 @@ pub struct SourcePlan {
     pub name: String,
     /// Where its events come from.
     pub kind: project::SourceKind,
-    /// Its columns.
-    pub fields: Vec<DecodeField>,
+    /// How its events become rows.
+    pub decoding: Decoding,
+    /// Where the schemas are that its events name, if they do.
+    pub registry: Option<registry::Options>,
     /// Its event time.
     pub event_time: EventTime,
+    /// The timestamp among its columns that orders rows of equal event time.
+    pub created: Option<String>,
     /// How far the watermark stays behind the greatest event time.
     pub delay: Micros,
     /// After how long without a row a partition is idle; none: never.
@@ -182,6 +189,7 @@ pub enum OutputTarget {
 /// Everything that does not fit, each with its place.
 pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm::Engine) -> Result<Plan, Diagnostics> {
     let mut errors = Diagnostics::new(text.clone());
+    let Some(project) = &file_columns::with_schemas(project, &mut errors) else { return Err(errors) };
     let components = Components::load(project, engine, &mut errors);
     let read = |source: &&project::Source| {
         let name = &source.name.value;
@@ -225,20 +233,21 @@ fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<Sou
             name: field.name.value.clone(),
             kind: field.kind.value.clone(),
             time: time.flatten(),
+            path: field.path.as_ref().map(|path| path.value.clone()),
         });
-        if let Some(path) = &field.path {
-            errors.error(path.span, "a path into nested JSON is not supported yet");
-        }
     }
-    let schema = JsonDecoder::new(fields.clone()).schema().clone();
+    let (format, registry) = format::of(source, errors)?;
+    let decoding = Decoding { fields, format };
     let format = time_format(&source.event_time.format, source.event_time.format.span, errors)?;
-    let event_time = EventTime::new(&source.event_time.column, Some(&format), &schema);
+    let event_time = EventTime::new(&source.event_time.column, Some(&format), &decoding.schema());
     let event_time = event_time.map_err(|message| errors.error(source.event_time.column.span, message)).ok()?;
     Some(SourcePlan {
         name: source.name.value.clone(),
         kind: source.kind.clone(),
-        fields,
+        decoding,
+        registry,
         event_time,
+        created: source.created.as_ref().map(|column| column.value.clone()),
         delay: micros(source.watermark_delay),
         idle_timeout: source.idle_timeout.map(micros),
         max_ahead: source.max_ahead.map(micros),

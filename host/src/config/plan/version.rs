@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::ViewPlan;
-use crate::config::project::{AggregateName, FeatureKind, JsonObject, Named, Of, Project, Source, View};
+use crate::config::project::{AggregateName, FeatureKind, Format, JsonObject, Named, Of, Project, Source, View};
 
 /// Counts up when the engine computes something else from the same definition.
 const SEMANTICS: u32 = 1;
@@ -39,7 +39,15 @@ pub(super) fn version<'a>(
 }
 
 fn describe_source(source: &Source, lines: &mut Vec<String>) {
-    lines.push(format!("source {:?} {:?} delay {:?}", source.name.value, source.format, source.watermark_delay));
+    let format = match &source.format {
+        Format::Json { row } | Format::Avro { row, .. } => format!("{} row {row:?}", source.format.name()),
+        Format::Protobuf { message, row, .. } => {
+            format!("protobuf {:?} row {row:?}", message.as_ref().map(|message| &message.value))
+        }
+        format @ (Format::Csv { .. } | Format::Parquet | Format::Raw) => format!("{format:?}"),
+    };
+    lines.push(format!("source {:?} {format} delay {:?}", source.name.value, source.watermark_delay));
+    lines.extend(source.created.iter().map(|column| format!("created {:?}", column.value)));
     lines.push(format!(
         "event time {:?} {:?} ahead {:?}",
         source.event_time.column.value, source.event_time.format.value, source.max_ahead

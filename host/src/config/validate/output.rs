@@ -42,7 +42,7 @@ fn forms(outputs: &[Output], columns: &[&str], project: &Project, diagnostics: &
 fn files(project: &Project, diagnostics: &mut Diagnostics) {
     let mut taken = Vec::new();
     for source in &project.sources {
-        if let SourceKind::File { path } = &source.kind {
+        if let SourceKind::File { path, .. } = &source.kind {
             taken.push((&path.value, format!("source `{}` reads", source.name.value)));
         }
     }

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{Int64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{Float64Type, Int64Type, Schema, TimestampMicrosecondType};
 
 use super::time_format::{TimeFormat, in_range};
 use crate::record::ColumnType;
@@ -20,6 +20,7 @@ pub struct EventTime {
 enum Kind {
     Timestamp,
     Integers(TimeFormat),
+    Floats(TimeFormat),
     Texts(TimeFormat),
 }
 
@@ -33,7 +34,7 @@ pub struct EventTimes {
 }
 
 impl EventTime {
-    /// The event time is `column` of `schema`: a timestamp, an int64 with an epoch format, or utf8 with any format.
+    /// The event time is `column` of `schema`: a timestamp, an int64 or a float64 with an epoch format, or utf8 with any format.
     ///
     /// # Errors
     /// No such column, or one that cannot be a time; and what to write instead.
@@ -48,8 +49,9 @@ impl EventTime {
         let kind = match (ColumnType::from_arrow(field.data_type()), format) {
             (Some(ColumnType::Timestamp), _) => Kind::Timestamp,
             (Some(ColumnType::Int64), Some(format)) if format.is_epoch() => Kind::Integers(format.clone()),
-            (Some(ColumnType::Int64), _) => {
-                return Err(format!("the event time {column} is int64: say which, as in format = \"epoch-millis\""));
+            (Some(ColumnType::Float64), Some(format)) if format.is_epoch() => Kind::Floats(format.clone()),
+            (Some(kind @ (ColumnType::Int64 | ColumnType::Float64)), _) => {
+                return Err(format!("the event time {column} is {kind}: say which, as in format = \"epoch-millis\""));
             }
             (Some(ColumnType::Utf8), Some(format)) => Kind::Texts(format.clone()),
             (Some(ColumnType::Utf8), None) => {
@@ -57,7 +59,7 @@ impl EventTime {
             }
             (kind, _) => {
                 let kind = kind.map_or_else(|| field.data_type().to_string(), |kind| kind.to_string());
-                return Err(format!("the event time {column} is {kind}; use timestamp, int64 or utf8"));
+                return Err(format!("the event time {column} is {kind}; use timestamp, int64, float64 or utf8"));
             }
         };
         Ok(Self { column: index, name: column.into(), kind })
@@ -78,6 +80,7 @@ impl EventTime {
             Kind::Integers(format) => {
                 column.as_primitive_opt::<Int64Type>().map(|column| self.integers(column, format))
             }
+            Kind::Floats(format) => column.as_primitive_opt::<Float64Type>().map(|column| self.floats(column, format)),
             Kind::Texts(format) => column.as_string_opt::<i32>().map(|column| self.texts(column, format)),
         };
         read.unwrap_or_else(|| self.without_column(batch.num_rows()))
@@ -112,6 +115,10 @@ impl EventTime {
         self.collect(column.iter().map(|value| value.map(|value| format.from_integer(value))))
     }
 
+    fn floats(&self, column: &PrimitiveArray<Float64Type>, format: &TimeFormat) -> EventTimes {
+        self.collect(column.iter().map(|value| value.map(|value| format.from_float(value))))
+    }
+
     fn texts(&self, column: &StringArray, format: &TimeFormat) -> EventTimes {
         self.collect(column.iter().map(|value| value.map(|value| format.parse(value))))
     }
@@ -138,7 +145,7 @@ impl EventTime {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, BooleanArray, Int64Array, TimestampMicrosecondArray};
+    use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, TimestampMicrosecondArray};
 
     use super::*;
 
@@ -166,6 +173,10 @@ mod tests {
     fn numbers_and_texts_are_read_by_their_format() {
         let numbers = read(Some("epoch-seconds"), Int64Array::from(vec![Some(2), None])).unwrap();
         assert_eq!((numbers.times.to_vec(), numbers.errors.len()), (vec![2_000_000, 0], 1));
+        let floats = read(Some("epoch-seconds"), Float64Array::from(vec![2.5, f64::NAN])).unwrap();
+        assert_eq!((floats.times.to_vec(), floats.errors.len()), (vec![2_500_000, 0], 1));
+        let texts = read(Some("epoch-millis"), StringArray::from(vec!["1500"])).unwrap();
+        assert_eq!(texts.times.to_vec(), [1_500_000]);
         let texts = read(Some("iso"), StringArray::from(vec!["1970-01-01T00:00:03Z", "soon"])).unwrap();
         assert_eq!((texts.times[0], texts.errors[0].0), (3_000_000, 1));
         assert!(texts.errors[0].1.contains("soon"));

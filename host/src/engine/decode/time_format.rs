@@ -139,6 +139,25 @@ impl TimeFormat {
         }
     }
 
+    /// Whether a time without an offset is in UTC.
+    pub(super) fn is_utc(&self) -> bool {
+        match self {
+            Self::EpochSeconds | Self::EpochMillis | Self::EpochMicros => true,
+            Self::Iso(zone) | Self::Pattern(_, zone) => *zone == TimeZone::UTC,
+        }
+    }
+
+    /// The time at which clocks in this format's zone show `local`, as microseconds since they showed 1970.
+    ///
+    /// # Errors
+    /// It is beyond the years −9999 to 9999.
+    pub(super) fn local(&self, local: Micros) -> Result<Micros, String> {
+        let (Self::Iso(zone) | Self::Pattern(_, zone)) = self else { return Ok(local) };
+        let shown = Timestamp::from_microsecond(local).map(|shown| TimeZone::UTC.to_datetime(shown));
+        let time = shown.and_then(|shown| zone.to_timestamp(shown));
+        time.map(Timestamp::as_microsecond).map_err(|error| format!("{local} is no time: {error}"))
+    }
+
     /// The microseconds of one.
     fn unit(&self) -> Result<i64, String> {
         match self {

@@ -19,7 +19,7 @@ use crate::record::{ColumnType, Origin, RawBatch, event_timestamp_field};
 const SECOND: Micros = crate::time::SECOND;
 
 fn ingest() -> Ingest {
-    let field = |name: &str, kind, time| DecodeField { name: name.into(), kind, time };
+    let field = |name: &str, kind, time| DecodeField { name: name.into(), kind, time, path: None };
     let decoder = JsonDecoder::new(vec![
         field("at", ColumnType::Timestamp, Some(TimeFormat::EpochSeconds)),
         field("key", ColumnType::Int64, None),
@@ -85,6 +85,7 @@ fn raw(events: &[String], first: usize) -> RawBatch {
         spans,
         offsets: (first..).take(events.len()).map(|offset| i64::try_from(offset).unwrap()).collect(),
         arrivals: vec![1_000 * SECOND; events.len()],
+        ..RawBatch::default()
     }
 }
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::{FutureExt, StreamExt};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use super::super::batch::BatchBuilder;
 use super::super::intake::Intake;
@@ -36,14 +38,17 @@ pub(super) struct Reader {
     pub(super) partition: Partition,
     pub(super) consumer: Arc<KafkaConsumer>,
     pub(super) context: Arc<SourceContext>,
+    /// Whether keys and headers are wanted.
+    pub(super) beside: bool,
 }
 
 impl Reader {
     /// Reads until the partition's end, if it has one.
     pub(super) async fn run(self, queue: StreamPartitionQueue<Events>) -> Result<Ended, SourceError> {
         let number = u32::try_from(self.partition.id).unwrap_or_default();
+        let batch = BatchBuilder::new(self.context.origin(number), self.context.batch_rows);
         let mut taken = Taken {
-            batch: BatchBuilder::new(self.context.origin(number), self.context.batch_rows),
+            batch: if self.beside { batch.with_topic(&self.topic) } else { batch },
             end: self.partition.end,
             at_end: self.partition.end.is_some_and(|end| self.partition.start >= end),
             next: 0,
@@ -62,7 +67,7 @@ impl Reader {
             }
             if let Some(batch) = taken.batch.take() {
                 self.consumer.context().reached();
-                self.context.intake.send(Intake::Data(batch)).await?;
+                self.context.give(batch).await?;
             }
         }
         if let Err(error) = self.pause() {
@@ -114,9 +119,27 @@ impl Taken {
         if self.end.is_none_or(|end| offset < end) {
             let stamp = message.timestamp().to_millis().map(|millis| millis.saturating_mul(MILLISECOND));
             let arrival = stamp.unwrap_or_else(|| context.clock.now());
+            if self.batch.wants_beside() {
+                self.batch.push_beside(message.key(), headers(message).as_deref());
+            }
             self.batch.push(message.payload().unwrap_or_default(), offset, arrival);
             self.next = offset + 1;
         }
         self.at_end = self.end.is_some_and(|end| offset + 1 >= end);
     }
+}
+
+/// A record's headers as a JSON object, of two with one name the last; none where it has none. A value that is no text is
+/// `{"base64": …}`.
+fn headers(message: &BorrowedMessage<'_>) -> Option<Vec<u8>> {
+    let mut object = serde_json::Map::new();
+    for header in message.headers()?.iter() {
+        let value = match header.value.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+            None => serde_json::Value::Null,
+            Some((_, Ok(text))) => text.into(),
+            Some((bytes, Err(_))) => serde_json::json!({ "base64": STANDARD.encode(bytes) }),
+        };
+        object.insert(header.key.to_owned(), value);
+    }
+    serde_json::to_vec(&object).ok()
 }

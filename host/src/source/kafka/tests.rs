@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use tokio::time::sleep;
@@ -211,6 +212,7 @@ async fn a_partition_whose_worker_is_slow_holds_up_no_other() {
         stop: stop.subscribe(),
         safe: safe.subscribe(),
         clock: Arc::new(crate::time::ManualClock::new(NOW)),
+        registry: None,
     };
     let running = tokio::spawn(run(broker.options(), context));
     // Nobody takes from worker 0, whose lane fills up.
@@ -229,4 +231,34 @@ async fn a_partition_whose_worker_is_slow_holds_up_no_other() {
     assert!(through, "partition 1 is read although partition 0 waits");
     stop.send_replace(true);
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_headers_go_beside_the_payloads_that_want_them() {
+    let broker = Broker::new(1);
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &broker.brokers).create().unwrap();
+    let header = |key, value: Option<&'static [u8]>| Header { key, value };
+    let headers = OwnedHeaders::new()
+        .insert(header("trace", Some(b"old")))
+        .insert(header("trace", Some(b"new")))
+        .insert(header("bytes", Some(b"\xff")))
+        .insert(header("none", None));
+    let whole = BaseRecord::to(TOPIC).partition(0).key("key").payload("payload").headers(headers);
+    producer.send(whole).unwrap();
+    producer.send(BaseRecord::<(), str>::to(TOPIC).partition(0).payload("bare")).unwrap();
+    producer.flush(Duration::from_secs(20)).unwrap();
+    let mut stage = Stage::new(2);
+    let options = Options { beside: true, bounded: true, ..broker.options() };
+    stage.run(|context| run(options, context));
+    let seen = stage.take_all(1).await;
+    assert_eq!(seen.events(0), [(0, "payload".into()), (1, "bare".into())]);
+    let batch = seen.newest.as_ref().unwrap();
+    let piece = |span: Option<(u32, u32)>| span.map(|(start, end)| batch.data.slice(start as usize..end as usize));
+    let beside = batch.beside.as_ref().unwrap();
+    assert_eq!((beside.topic.as_deref(), batch.len()), (Some(TOPIC), 2));
+    assert_eq!((piece(beside.keys[0]).as_deref(), beside.keys[1]), (Some(&b"key"[..]), None));
+    let headers = piece(beside.headers[0]).unwrap();
+    assert_eq!(headers, r#"{"trace":"new","bytes":{"base64":"/w=="},"none":null}"#);
+    assert_eq!(beside.headers[1], None);
+    stage.stop().await.unwrap();
 }

@@ -7,6 +7,8 @@
 //!
 //! The layout is that of the Arrow columnar format, the type names those of its C Data Interface, see `wit/feature.wit`.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod lift;
 mod lower;
 mod size;

@@ -1,32 +1,11 @@
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use proptest::prelude::*;
 
+use super::super::path::Step;
+use super::super::testing::{field, raw};
 use super::*;
-use crate::record::{ColumnType, Origin};
-
-fn raw(payloads: &[&[u8]]) -> RawBatch {
-    let mut data = Vec::new();
-    let spans = payloads.iter().map(|payload| {
-        let start = u32::try_from(data.len()).unwrap();
-        data.extend_from_slice(payload);
-        data.push(b'\n');
-        (start, start + u32::try_from(payload.len()).unwrap())
-    });
-    let spans: Vec<_> = spans.collect();
-    let events = spans.len();
-    RawBatch {
-        origin: Origin::default(),
-        data: data.into(),
-        spans,
-        offsets: (0..).take(events).collect(),
-        arrivals: vec![0; events],
-    }
-}
-
-fn field(name: &str, kind: &str) -> DecodeField {
-    DecodeField { name: name.into(), kind: ColumnType::parse(kind).unwrap(), time: None }
-}
+use crate::record::ColumnType;
 
 fn decode(fields: &[DecodeField], payloads: &[&str]) -> Decoded {
     let payloads: Vec<_> = payloads.iter().map(|payload| payload.as_bytes()).collect();
@@ -87,7 +66,7 @@ fn an_error_leaves_no_trace_and_names_the_field() {
     assert_eq!(decoded.errors[0].1, "field cc_num: wanted int64, got text");
     assert!(decoded.errors[1].1.contains("EOF"), "{}", decoded.errors[1].1);
     assert!(decoded.errors[3].1.contains("trailing"), "{}", decoded.errors[3].1);
-    assert!(decoded.errors[5].1.contains("expected one JSON object"), "{}", decoded.errors[5].1);
+    assert_eq!(decoded.errors[5].1, "the event: wanted an object, got a list");
     assert!(decoded.errors.iter().all(|(_, detail)| !detail.contains('\n')));
 }
 
@@ -219,6 +198,108 @@ fn spans_outside_the_data_are_errors() {
     assert_eq!((decoded.events, decoded.errors.len()), (vec![1], 2));
 }
 
+/// A field at a path.
+fn at(name: &str, kind: &str, path: &str) -> DecodeField {
+    DecodeField { path: Some(Path::parse(path).unwrap()), ..field(name, kind) }
+}
+
+fn floats(batch: &RecordBatch, column: usize) -> Vec<Option<f64>> {
+    batch.column(column).as_primitive::<Float64Type>().iter().collect()
+}
+
+fn lists(batch: &RecordBatch, column: usize) -> Vec<Option<Vec<Option<f64>>>> {
+    let lists = batch.column(column).as_list::<i32>();
+    lists.iter().map(|list| Some(list?.as_primitive::<Float64Type>().iter().collect())).collect()
+}
+
+#[test]
+fn an_order_book_is_read_by_its_paths() {
+    let fields = [
+        field("symbol", "utf8"),
+        at("bid", "float64", "$.bids[0][0]"),
+        at("bid_sizes", "list<float64>", "$.bids[*][1]"),
+        at("second", "float64", "$.bids[1][0]"),
+        at("venue", "utf8", "$.meta.venue['full.name']"),
+    ];
+    let decoded = decode(
+        &fields,
+        &[
+            r#"{"symbol":"a","bids":[[10.5,2],[10.25,3,"x"],[10]],"meta":{"venue":{"full.name":"V","x":[{}]},"y":1}}"#,
+            r#"{"bids":[],"meta":{"venue":null}}"#,
+            r#"{"bids":null}"#,
+            r#"{"bids":[[1,1]],"bids":[null,[2,null],[3,4]],"meta":{"venue":{}}}"#,
+        ],
+    );
+    assert_eq!(decoded.errors, []);
+    assert_eq!(floats(&decoded.batch, 1), [Some(10.5), None, None, None]);
+    assert_eq!(floats(&decoded.batch, 3), [Some(10.25), None, None, Some(2.0)]);
+    let sizes = lists(&decoded.batch, 2);
+    assert_eq!(sizes[0], Some(vec![Some(2.0), Some(3.0), None]));
+    assert_eq!(sizes[1..], [Some(vec![]), None, Some(vec![None, None, Some(4.0)])]);
+    assert_eq!(decoded.batch.column(4).as_string::<i32>().iter().collect::<Vec<_>>(), [Some("V"), None, None, None]);
+}
+
+#[test]
+fn what_stands_in_the_way_of_a_path_is_named() {
+    let fields = [field("n", "int64"), at("bid", "float64", "$.bids[0].price"), at("all", "list<int64>", "$.l[*].n")];
+    let refused = |text: &str| {
+        let decoded = decode(&fields, &[r#"{"n":1,"l":[{"n":1}]}"#, text, r#"{"n":2,"l":[{"n":2},{}]}"#]);
+        let all = decoded.batch.column(2).as_list::<i32>();
+        assert_eq!((decoded.events, all.values().len(), all.value(1).len()), (vec![0, 2], 3, 2), "no trace is left");
+        decoded.errors[0].1.clone()
+    };
+    assert_eq!(refused(r#"{"n":7,"l":[{"n":8},{"n":9}],"bids":{"0":1}}"#), "$.bids: wanted a list, got an object");
+    assert_eq!(refused(r#"{"bids":[3]}"#), "$.bids[0]: wanted an object, got 3");
+    assert_eq!(refused(r#"{"bids":[{"price":true}]}"#), "field bid: wanted float64, got true");
+    assert_eq!(refused(r#"{"l":[{"n":5},{"n":"x"}]}"#), "field all: wanted int64, got text");
+    assert_eq!(refused(r#"{"l":"x"}"#), "$.l: wanted a list, got text");
+    assert!(refused(r#"{"l":[{"n":5},"#).contains("EOF"));
+    assert!(refused(&format!("{{\"l\":[{}", "[".repeat(1_000_000))).contains("wanted an object"));
+}
+
+#[test]
+fn two_columns_may_want_one_value_or_a_part_of_it() {
+    let fields = [
+        at("all", "list<list<float64>>", "$.bids"),
+        at("best", "float64", "$.bids[0][0]"),
+        at("number", "int64", "$.t"),
+        at("time", "timestamp", "$.t"),
+    ];
+    let mut fields = fields.to_vec();
+    fields[3].time = Some(super::super::TimeFormat::EpochSeconds);
+    let decoded = decode(&fields, &[r#"{"bids":[[1,2],[3]],"t":5}"#, r#"{"bids":[["x"]],"t":5}"#, r#"{"t":6}"#]);
+    assert_eq!((decoded.events, decoded.errors.len()), (vec![0, 2], 1));
+    let column = |index: usize| decoded.batch.column(index);
+    assert_eq!((column(0).as_list::<i32>().value(0).len(), column(0).is_null(1)), (2, true));
+    assert_eq!(floats(&decoded.batch, 1), [Some(1.0), None]);
+    assert_eq!(column(2).as_primitive::<Int64Type>().values(), &[5, 6]);
+    assert_eq!(column(3).as_primitive::<TimestampMicrosecondType>().values(), &[5_000_000, 6_000_000]);
+}
+
+#[test]
+fn a_row_is_unwrapped_and_must_be_there() {
+    let fields = [field("a", "int64"), at("b", "int64", "$.deep.b")];
+    for (row, before, after) in [("$.value", r#"{"key":1,"value":"#, "}"), ("$.events[1]", r#"{"events":[null,"#, "]}")]
+    {
+        let events: Vec<_> = [r#"{"a":1,"deep":{"b":2}}"#, "null", r#"{"deep":null}"#, "3", "{}"]
+            .iter()
+            .map(|value| format!("{before}{value}{after}"))
+            .chain(["{}".to_owned(), "[]".to_owned()])
+            .collect();
+        let payloads: Vec<_> = events.iter().map(|event| event.as_bytes()).collect();
+        let mut decoder = JsonDecoder::of_rows(&fields, Path::parse(row).unwrap());
+        let decoded = decoder.decode(&raw(&payloads));
+        assert_eq!(decoded.events, [0, 2, 4], "{row}");
+        let column = |index: usize| decoded.batch.column(index).as_primitive::<Int64Type>().iter().collect::<Vec<_>>();
+        assert_eq!((column(0), column(1)), (vec![Some(1), None, None], vec![Some(2), None, None]));
+        let errors: Vec<_> = decoded.errors.iter().map(|(_, error)| error.as_str()).collect();
+        let [missing, wrong, absent, list] = errors[..] else { panic!("{errors:?}") };
+        assert_eq!((missing, absent), (&*format!("there is no object at {row}"), missing));
+        assert_eq!(wrong, format!("{row}: wanted an object, got 3"));
+        assert_eq!(list, "the event: wanted an object, got a list");
+    }
+}
+
 #[test]
 fn a_decoder_starts_afresh_with_every_batch() {
     let mut decoder = JsonDecoder::new(transaction());
@@ -251,6 +332,56 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
             prop::collection::hash_map(name, inner, 0..4).prop_map(|map| map.into_iter().collect()),
         ]
     })
+}
+
+/// Objects of the names that the paths have, mostly of the kinds that they want.
+fn nested() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        1 => Just(serde_json::Value::Null),
+        9 => (0..100_i64).prop_map(Into::into),
+        1 => Just(serde_json::Value::from("x")),
+    ];
+    let numbers = prop::collection::vec(leaf.clone(), 0..4).prop_map(serde_json::Value::from);
+    let object = |name, value| serde_json::Value::Object([(name, value)].into_iter().collect());
+    let items = prop::collection::vec(leaf.clone().prop_map(move |value| object("e".to_owned(), value)), 0..4);
+    let inner = (leaf.clone(), leaf.clone()).prop_map(|(b, a)| serde_json::json!({"b": b, "z": [b], "c": {"a": a}}));
+    let or_odd = |usual: BoxedStrategy<serde_json::Value>| prop_oneof![9 => usual, 1 => leaf.clone()];
+    (or_odd(inner.boxed()), or_odd(numbers.boxed()), or_odd(items.prop_map(Into::into).boxed()))
+        .prop_map(|(a, d, c)| serde_json::json!({"a": a, "d": d, "x": [a, {"d": d}], "c": c}))
+}
+
+/// What a path leads to.
+#[derive(Debug, PartialEq)]
+enum Found {
+    Nothing,
+    Number(i64),
+    List(Vec<Option<i64>>),
+}
+
+/// Follows a path through a tree, plainly.
+fn walk(value: &serde_json::Value, steps: &[Step]) -> Result<Found, ()> {
+    use serde_json::Value::{Array, Null, Number, Object};
+    let Some((step, rest)) = steps.split_first() else {
+        return match value {
+            Null => Ok(Found::Nothing),
+            Number(number) => Ok(Found::Number(number.as_i64().unwrap())),
+            _ => Err(()),
+        };
+    };
+    let follow = |next: Option<&serde_json::Value>| next.map_or(Ok(Found::Nothing), |next| walk(next, rest));
+    match (step, value) {
+        (_, Null) => Ok(Found::Nothing),
+        (Step::Member(name), Object(members)) => follow(members.get(name)),
+        (Step::Index(index), Array(items)) => follow(items.get(usize::from(*index))),
+        (Step::Each, Array(items)) => {
+            let item = |item| match walk(item, rest)? {
+                Found::Number(number) => Ok(Some(number)),
+                _ => Ok(None),
+            };
+            items.iter().map(item).collect::<Result<_, _>>().map(Found::List)
+        }
+        _ => Err(()),
+    }
 }
 
 proptest! {
@@ -299,6 +430,32 @@ proptest! {
                 entries.collect::<std::collections::BTreeMap<_, _>>().into_iter().collect::<Vec<_>>()
             });
             prop_assert_eq!(map, expected);
+        }
+    }
+
+    #[test]
+    fn paths_lead_where_a_walk_through_the_tree_does(rows in prop::collection::vec(nested(), 0..8)) {
+        let paths = ["$.a.b", "$.d[0]", "$.d[2]", "$.c[1].e", "$.a.c.a", "$.d[*]", "$.c[*].e"];
+        let fields: Vec<_> = paths
+            .iter()
+            .map(|path| at(path, if path.contains('*') { "list<int64>" } else { "int64" }, path))
+            .collect();
+        let lines: Vec<_> = rows.iter().map(ToString::to_string).collect();
+        let decoded = decode(&fields, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+        let walked = |row: &serde_json::Value| {
+            paths.iter().map(|path| walk(row, Path::parse(path).unwrap().steps())).collect::<Result<Vec<_>, _>>()
+        };
+        let good: Vec<_> = (0_u32..).zip(&rows).filter_map(|(event, row)| Some((event, walked(row).ok()?))).collect();
+        prop_assert_eq!(&decoded.events, &good.iter().map(|(event, _)| *event).collect::<Vec<_>>());
+        for (at, (_, values)) in good.iter().enumerate() {
+            for (column, value) in decoded.batch.columns().iter().zip(values) {
+                let given = match column.as_list_opt::<i32>() {
+                    _ if column.is_null(at) => Found::Nothing,
+                    Some(lists) => Found::List(lists.value(at).as_primitive::<Int64Type>().iter().collect()),
+                    None => Found::Number(column.as_primitive::<Int64Type>().value(at)),
+                };
+                prop_assert_eq!(&given, value);
+            }
         }
     }
 

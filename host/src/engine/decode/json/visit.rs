@@ -1,59 +1,187 @@
-//! What serde calls while sonic-rs reads: a row hands each field's value to its column.
+//! What serde calls while sonic-rs reads: each value is handed to its column, walked for what is in it, or skipped.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::Names;
-use super::column::{ColumnBuilder, Unfit};
+use super::super::column::{ColumnBuilder, Unfit};
+use super::super::rows::refusal;
+use super::shape::{Array, Inner, Leaf, Node, Object};
 
-/// One row being read.
-pub(super) struct Row<'a> {
-    pub(super) names: &'a Names,
+/// One event being read.
+pub(super) struct Reading<'a> {
+    pub(super) names: &'a [Box<str>],
     pub(super) columns: &'a mut [ColumnBuilder],
     /// How many rows there are before it.
     pub(super) rows: usize,
     /// What was wrong with a field; the parser's own error says what was wrong with the text.
-    pub(super) problem: &'a mut Option<String>,
+    pub(super) problem: Option<String>,
+    /// Whether the row was there.
+    pub(super) row: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Row<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        // Asked for a map, sonic-rs would skip whatever else comes, on the stack and without a bound.
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Row<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("one JSON object")
+impl Reading<'_> {
+    /// The place of a value, as a cell that takes it.
+    #[inline]
+    fn cell(&mut self, leaf: Leaf) -> Option<Cell<'_>> {
+        let name = self.names.get(leaf.column).map_or("", |name| name);
+        let column = self.columns.get_mut(leaf.column)?;
+        let column = if leaf.item { column.items()? } else { column };
+        Some(Cell { column, name, problem: &mut self.problem })
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut expected = 0;
-        while let Some(found) = map.next_key_seed(Key { names: self.names, expected })? {
-            match found.and_then(|field| Some((field, self.columns.get_mut(field)?))) {
-                Some((field, column)) => {
-                    // A field that comes again replaces what it brought before.
-                    column.truncate(self.rows);
-                    let name = self.names.ordered.get(field).map_or("", |name| name);
-                    map.next_value_seed(Cell { column, name, problem: self.problem })?;
-                    expected = field + 1;
-                }
-                None => map.next_value_seed(Skip(LEVELS))?,
+    /// Forgets what a field brought before that comes again.
+    #[inline]
+    fn reset(&mut self, leaf: Leaf) {
+        match self.columns.get_mut(leaf.column) {
+            Some(column) if leaf.item => column.reset_item(),
+            Some(column) => column.truncate(self.rows),
+            None => {}
+        }
+    }
+
+    fn each_list(&mut self, array: &Array, then: impl Fn(&mut ColumnBuilder) -> Result<(), Unfit>) -> Result<(), ()> {
+        for list in &array.lists {
+            let Some(column) = self.columns.get_mut(*list) else { continue };
+            if let Err(unfit) = then(column) {
+                let name = self.names.get(*list).map_or("", |name| name);
+                self.problem = Some(refusal(name, column, &unfit));
+                return Err(());
             }
         }
         Ok(())
     }
 }
 
-/// A field's name: its index, or none for a field that nobody wants.
+/// A value and what it is for.
+pub(super) struct Visit<'a, 'b> {
+    pub(super) node: &'a Node,
+    pub(super) reading: &'a mut Reading<'b>,
+}
+
+impl<'de> DeserializeSeed<'de> for Visit<'_, '_> {
+    type Value = ();
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        match self.node {
+            Node::Column(leaf) => match self.reading.cell(*leaf) {
+                Some(cell) => cell.deserialize(deserializer),
+                None => Skip(LEVELS).deserialize(deserializer),
+            },
+            Node::Nothing => Skip(LEVELS).deserialize(deserializer),
+            // Asked for a map, sonic-rs would skip whatever else comes, on the stack and without a bound.
+            Node::Inner(inner) => deserializer.deserialize_any(Within { inner, reading: self.reading }),
+        }
+    }
+}
+
+/// A value in which something is wanted.
+struct Within<'a, 'b> {
+    inner: &'a Inner,
+    reading: &'a mut Reading<'b>,
+}
+
+impl Within<'_, '_> {
+    fn wanted(&self) -> &'static str {
+        match (&self.inner.object, &self.inner.array) {
+            (Some(_), Some(_)) => "an object or a list",
+            (None, Some(_)) => "a list",
+            _ => "an object",
+        }
+    }
+
+    #[cold]
+    fn refuse<E: Error>(self, got: &str) -> Result<(), E> {
+        let place = if self.inner.place.is_empty() { "the event" } else { &self.inner.place };
+        self.reading.problem = Some(format!("{place}: wanted {}, got {got}", self.wanted()));
+        Err(E::custom("a field does not fit"))
+    }
+}
+
+impl<'de> Visitor<'de> for Within<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.wanted())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        match self.inner.place.is_empty() {
+            true => self.refuse("null"),
+            // What is in it is missing, and so null.
+            false => Ok(()),
+        }
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.refuse(if value { "true" } else { "false" })
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.refuse(&value.to_string())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.refuse(&value.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.refuse(&value.to_string())
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.refuse("text")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { inner, reading } = self;
+        let Some(object) = &inner.object else { return Self { inner, reading }.refuse("an object") };
+        reading.row |= inner.row;
+        let mut expected = 0;
+        while let Some(found) = map.next_key_seed(Key { object, expected })? {
+            match found.and_then(|member| Some((member, object.get(member)?))) {
+                Some((number, member)) => {
+                    // A field that comes again replaces what it brought before.
+                    member.below.iter().for_each(|leaf| reading.reset(*leaf));
+                    map.next_value_seed(Visit { node: &member.node, reading: &mut *reading })?;
+                    expected = number + 1;
+                }
+                None => map.next_value_seed(Skip(LEVELS))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let Self { inner, reading } = self;
+        let Some(array) = &inner.array else { return Self { inner, reading }.refuse("a list") };
+        let failed = |()| A::Error::custom("a field does not fit");
+        let begin = |column: &mut ColumnBuilder| {
+            column.begin_item();
+            Ok(())
+        };
+        let end = |column: &mut ColumnBuilder| {
+            column.end_item();
+            Ok(())
+        };
+        let mut index = 0;
+        loop {
+            reading.each_list(array, begin).map_err(failed)?;
+            let item = Visit { node: array.node(index), reading: &mut *reading };
+            if items.next_element_seed(item)?.is_none() {
+                break;
+            }
+            reading.each_list(array, end).map_err(failed)?;
+            index += 1;
+        }
+        reading.each_list(array, ColumnBuilder::append_list).map_err(failed)
+    }
+}
+
+/// A member's name: its number, or none for one that nobody wants.
 struct Key<'a> {
-    names: &'a Names,
+    object: &'a Object,
     expected: usize,
 }
 
@@ -74,7 +202,7 @@ impl Visitor<'_> for Key<'_> {
 
     #[inline]
     fn visit_str<E: Error>(self, name: &str) -> Result<Option<usize>, E> {
-        Ok(self.names.find(name, self.expected))
+        Ok(self.object.find(name, self.expected))
     }
 }
 
@@ -90,17 +218,13 @@ impl Cell<'_> {
     fn done<E: Error>(self, appended: Result<(), Unfit>) -> Result<(), E> {
         match appended {
             Ok(()) => Ok(()),
-            Err(unfit) => self.refuse(unfit),
+            Err(unfit) => self.refuse(&unfit),
         }
     }
 
     #[cold]
-    fn refuse<E: Error>(self, unfit: Unfit) -> Result<(), E> {
-        let (name, kind) = (self.name, self.column.kind());
-        *self.problem = Some(match unfit {
-            Unfit::Type(got) => format!("field {name}: wanted {kind}, got {got}"),
-            Unfit::Value(why) => format!("field {name}: {why}"),
-        });
+    fn refuse<E: Error>(self, unfit: &Unfit) -> Result<(), E> {
+        *self.problem = Some(refusal(self.name, self.column, unfit));
         Err(E::custom("a field does not fit"))
     }
 }
@@ -163,7 +287,7 @@ impl<'de> Visitor<'de> for Cell<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let Self { column, name, problem } = self;
         let Some(item) = column.items() else {
-            return Cell { column, name, problem }.refuse(Unfit::Type("a list".into()));
+            return Cell { column, name, problem }.refuse(&Unfit::Type("a list".into()));
         };
         while items.next_element_seed(Cell { column: &mut *item, name, problem: &mut *problem })?.is_some() {}
         let appended = column.append_list();
@@ -173,7 +297,7 @@ impl<'de> Visitor<'de> for Cell<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         let Self { column, name, problem } = self;
         if !column.is_map() {
-            return Cell { column, name, problem }.refuse(Unfit::Type("an object".into()));
+            return Cell { column, name, problem }.refuse(&Unfit::Type("an object".into()));
         }
         while entries.next_key_seed(Entry { column: &mut *column, name, problem: &mut *problem })?.is_some() {
             let Some(value) = column.value() else { break };

@@ -16,7 +16,7 @@ use arrow::datatypes::{
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::super::time_format::TimeFormat;
+use super::time_format::{TimeFormat, in_range};
 use crate::record::{ColumnType, map_entries};
 
 /// Why a value does not go into a column.
@@ -33,6 +33,8 @@ pub(super) struct ColumnBuilder {
     values: Values,
     nulls: NullBufferBuilder,
     rows: usize,
+    /// Of the items of lists: how many there were before the one that is being read.
+    mark: usize,
 }
 
 enum Values {
@@ -138,7 +140,7 @@ impl ColumnBuilder {
                 sorted: true,
             })),
         };
-        Self { kind: kind.clone(), values, nulls: NullBufferBuilder::new(0), rows: 0 }
+        Self { kind: kind.clone(), values, nulls: NullBufferBuilder::new(0), rows: 0, mark: 0 }
     }
 
     pub(super) fn kind(&self) -> &ColumnType {
@@ -276,7 +278,7 @@ impl ColumnBuilder {
         match &mut self.values {
             Values::Float64(values) => values.push(value),
             Values::Float32(values) => match value as f32 {
-                narrow if narrow.is_finite() => values.push(narrow),
+                narrow if narrow.is_finite() || !value.is_finite() => values.push(narrow),
                 _ => return Err(out_of_range(&self.kind, value)),
             },
             Values::Timestamp(values, format) => values.push(format.from_float(value).map_err(Unfit::Value)?),
@@ -308,11 +310,78 @@ impl ColumnBuilder {
         Ok(())
     }
 
+    pub(super) fn append_bytes(&mut self, value: &[u8]) -> Result<(), Unfit> {
+        let Values::Binary(values) = &mut self.values else { return Err(Unfit::Type("bytes".into())) };
+        values.bytes.extend_from_slice(value);
+        values.end()?;
+        self.appended();
+        Ok(())
+    }
+
+    /// A time in microseconds, none where it is out of range, which was written as `number`.
+    pub(super) fn append_time(&mut self, micros: Option<i64>, number: i64) -> Result<(), Unfit> {
+        match &mut self.values {
+            Values::Timestamp(values, _) => {
+                let time = micros.filter(|micros| in_range(*micros));
+                values.push(time.ok_or_else(|| Unfit::Value(format!("{number} is beyond the year 9999")))?);
+            }
+            Values::Int64(values) => values.push(number),
+            _ => return Err(Unfit::Type("a time".into())),
+        }
+        self.appended();
+        Ok(())
+    }
+
+    /// A value that is written as text whatever its type, as in CSV.
+    pub(super) fn append_written(&mut self, text: &str) -> Result<(), Unfit> {
+        match &self.values {
+            Values::Utf8(_) => self.append_text(text),
+            Values::Timestamp(..) | Values::Binary(_) => self.append_text(text.trim()),
+            Values::Boolean(_) => match text.trim() {
+                "1" => self.append_bool(true),
+                "0" => self.append_bool(false),
+                word if word.eq_ignore_ascii_case("true") => self.append_bool(true),
+                word if word.eq_ignore_ascii_case("false") => self.append_bool(false),
+                _ => Err(unread(text)),
+            },
+            Values::Int32(_) | Values::Int64(_) => match (text.trim().parse(), text.trim().parse()) {
+                (Ok(whole), _) => self.append_integer(whole),
+                (_, Ok(number)) => self.append_float(number),
+                _ => Err(unread(text)),
+            },
+            Values::Float32(_) | Values::Float64(_) => {
+                self.append_float(text.trim().parse().map_err(|_| unread(text))?)
+            }
+            Values::List(..) | Values::Map(_) => Err(Unfit::Type("text".into())),
+        }
+    }
+
     /// Where the items of the next list go; none if this is no column of lists.
     pub(super) fn items(&mut self) -> Option<&mut Self> {
         match &mut self.values {
             Values::List(_, item) => Some(item),
             _ => None,
+        }
+    }
+
+    /// Begins an item of the next list, which is appended to [`ColumnBuilder::items`] or left out.
+    pub(super) fn begin_item(&mut self) {
+        if let Some(items) = self.items() {
+            items.mark = items.rows;
+        }
+    }
+
+    /// Forgets what was appended for the item that was begun.
+    pub(super) fn reset_item(&mut self) {
+        if let Some(items) = self.items() {
+            items.truncate(items.mark);
+        }
+    }
+
+    /// Ends the item that was begun: null where nothing was appended.
+    pub(super) fn end_item(&mut self) {
+        if let Some(items) = self.items() {
+            items.fill_to(items.mark + 1);
         }
     }
 
@@ -432,4 +501,9 @@ fn in_order(
 
 fn out_of_range(kind: &ColumnType, value: impl std::fmt::Display) -> Unfit {
     Unfit::Value(format!("{value} does not fit {kind}"))
+}
+
+/// A text that is no value of the column's type.
+fn unread(text: &str) -> Unfit {
+    Unfit::Type(format!("{:?}", text.chars().take(40).collect::<String>()).into())
 }
