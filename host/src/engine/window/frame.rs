@@ -262,7 +262,7 @@ fn in_order(parts: Vec<Columns>, order: &[u32]) -> Result<Columns, CallError> {
         let parts: Vec<&dyn arrow::array::Array> =
             parts.iter().filter_map(|part| part.columns.get(index)).map(AsRef::as_ref).collect();
         let whole = arrow::compute::concat(&parts)?;
-        Ok::<_, arrow::error::ArrowError>(arrow::compute::take(&whole, &places, None)?)
+        arrow::compute::take(&whole, &places, None)
     };
     Ok(Columns { rows: order.len(), columns: (0..width).map(column).collect::<Result<_, _>>()? })
 }

@@ -21,7 +21,7 @@ type Row = (i64, Micros, i64);
 fn plan(frames: [Frame; 3], update: bool) -> Arc<OverPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
     let uses = ["sum", "count", "last"].into_iter().zip(frames).map(|(name, frame)| {
-        let factory = builtin(name, &[value.clone()], &serde_json::Map::new()).unwrap();
+        let factory = builtin(name, std::slice::from_ref(&value), &serde_json::Map::new()).unwrap();
         let inputs = factory.signature().input.iter().map(|name| match name.as_str() {
             "value" => InputRef::Column(0),
             "event_timestamp" => InputRef::Time,
@@ -77,6 +77,7 @@ fn batch(rows: &[Row], first: i64) -> KeyedBatch {
 type Given = (i64, Micros, i64, i64, i64, Option<i64>);
 
 fn collect(emissions: &[Emission], kind: EmissionKind) -> Vec<Given> {
+    #[expect(clippy::cast_possible_truncation, reason = "the values are small and whole")]
     let whole = |value: f64| value as i64;
     let of = |emission: &Emission| {
         let batch = emission.batch.clone();

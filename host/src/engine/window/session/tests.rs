@@ -20,7 +20,7 @@ const UNIT: Micros = MILLISECOND;
 fn plan(gap: Micros) -> Arc<SessionPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
     let uses = ["count", "sum"].map(|name| AggregateUse {
-        factory: builtin(name, &[value.clone()], &serde_json::Map::new()).unwrap(),
+        factory: builtin(name, std::slice::from_ref(&value), &serde_json::Map::new()).unwrap(),
         inputs: vec![InputRef::Column(0)],
         filter: None,
     });
@@ -60,6 +60,11 @@ fn batch(rows: &[(i64, Micros, i64)]) -> KeyedBatch {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the values are small and whole")]
+fn whole_of(value: f64) -> i64 {
+    value as i64
+}
+
 proptest! {
     #[test]
     fn sessions_are_what_a_reading_of_all_rows_gives(
@@ -94,7 +99,7 @@ proptest! {
                 whole(0, row),
                 batch.column(1).as_primitive::<TimestampMicrosecondType>().value(row),
                 whole(2, row),
-                batch.column(3).as_primitive::<Float64Type>().value(row) as i64,
+                whole_of(batch.column(3).as_primitive::<Float64Type>().value(row)),
             )).collect::<Vec<_>>()
         }).collect();
         prop_assert!(got.is_sorted_by_key(|row| row.1), "in the order of their ends");
