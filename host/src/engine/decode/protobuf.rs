@@ -1,7 +1,7 @@
 //! Protobuf payloads, one message each, into columns.
 //!
 //! protox compiles `.proto` texts, prost-reflect decodes a payload into a tree of values by the message's type; the
-//! columns are found in that by name (see [`tree`](super::tree)). An enum is its name, `google.protobuf.Timestamp` a time,
+//! columns are found in that by name (see `tree`). An enum is its name, `google.protobuf.Timestamp` a time,
 //! and the wrappers of that package are what they wrap. A field without presence that is not there has its default.
 //!
 //! Always true: nothing nests deeper than 100 messages, which is prost's own bound.
