@@ -146,4 +146,8 @@ impl PushTarget for Target {
     fn push(&self, events: Vec<Bytes>) -> BoxFuture<'_, Result<(), PushError>> {
         Box::pin(async { self.0.send(events).await.map(drop).map_err(|_| PushError::Stopped) })
     }
+
+    fn events(&self, message: &Bytes) -> Vec<Bytes> {
+        self.0.events(message)
+    }
 }

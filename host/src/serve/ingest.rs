@@ -21,7 +21,6 @@ use tokio::time::timeout;
 
 use super::error::Failure;
 use super::{PushTarget, Shared, metrics};
-use crate::source::lines;
 
 /// When gathering ends, though more messages are there.
 const MOST_EVENTS: usize = 4_096;
@@ -104,7 +103,7 @@ async fn feed(shared: &Shared, path: &str, target: &dyn PushTarget, socket: &mut
                 Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                     let data = message.into_data();
                     bytes += data.len();
-                    events.extend(lines::of(&data));
+                    events.extend(target.events(&data));
                 }
             }
             if events.len() >= MOST_EVENTS || bytes >= MOST_BYTES {

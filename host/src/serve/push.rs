@@ -14,6 +14,7 @@ use super::error::Failure;
 use super::request::{DataFrame, PushRequest};
 use super::{Shared, metrics, read_body};
 use crate::error::{Blame, Fault};
+use crate::source::lines;
 
 /// What the values of `to` are.
 const TARGETS: [&str; 3] = ["online", "offline", "online_and_offline"];
@@ -25,6 +26,11 @@ const GROWTH: usize = 16;
 pub trait PushTarget: Send + Sync {
     /// Hands events in, one payload each, in this order; returns once the source has them.
     fn push(&self, events: Vec<Bytes>) -> BoxFuture<'_, Result<(), PushError>>;
+
+    /// The events of a WebSocket's message: its lines, unless the source's events are none.
+    fn events(&self, message: &Bytes) -> Vec<Bytes> {
+        lines::of(message).collect()
+    }
 }
 
 /// Events that were not taken, or not all.

@@ -1,10 +1,10 @@
 //! Events from a file, JSON lines or CSV: one partition, and an event's offset is the byte at which its line begins.
 //!
-//! A thread reads large chunks and cuts them where lines begin ([`cutter`]); batches share the chunk, so nothing is
+//! A thread reads large chunks and cuts them where lines begin (`cutter`); batches share the chunk, so nothing is
 //! copied but the broken line between two chunks. A line longer than [`MAX_LINE`] goes on as its first [`MAX_LINE`]
 //! bytes, which do not decode: it becomes a dead letter with its position, and the lines after it are read as ever.
 //!
-//! A file that is **followed** is read on as it grows ([`reader`]), and is waited for while it is not there. Where another
+//! A file that is **followed** is read on as it grows (`reader`), and is waited for while it is not there. Where another
 //! file has taken its name, the rest of the old one is read first; one that was cut short is read from its beginning.
 //! Positions go on counting through all of that. It never ends by itself.
 

@@ -1,4 +1,4 @@
-//! Where events come from. A source is options → `run` → [`Intake`](intake::Intake) messages; it knows nothing of views.
+//! Where events come from. A source is options → `run` → [`Intake`] messages; it knows nothing of views.
 //!
 //! Always true: a source first says how many partitions it has; the events of a partition go out in its order; a source
 //! that cannot reach its server tries again with back-off until it is stopped, and says so in the log.

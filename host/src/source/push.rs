@@ -27,6 +27,8 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub struct PushHandle {
     calls: mpsc::Sender<Call>,
+    /// Whether a frame is one event, whatever bytes it has.
+    whole: bool,
 }
 
 /// The source's end of a [`PushHandle`].
@@ -44,10 +46,25 @@ struct Call {
 /// Makes a handle, and the queue to run the source with.
 pub fn channel() -> (PushHandle, PushQueue) {
     let (sender, receiver) = mpsc::channel(WAITING_CALLS);
-    (PushHandle { calls: sender }, PushQueue { calls: receiver })
+    (PushHandle { calls: sender, whole: false }, PushQueue { calls: receiver })
 }
 
 impl PushHandle {
+    /// The same handle, of a source whose events are bytes in which a newline means nothing.
+    #[must_use]
+    pub fn of_whole_frames(self) -> Self {
+        Self { whole: true, ..self }
+    }
+
+    /// The events of a body or of a WebSocket frame, without a copy: its lines, or itself. A blank one holds no event.
+    pub fn events(&self, frame: &Bytes) -> Vec<Bytes> {
+        match self.whole {
+            true if frame.is_empty() => Vec::new(),
+            true => vec![frame.clone()],
+            false => lines::of(frame).collect(),
+        }
+    }
+
     /// Hands in one payload an event, in this order and with nothing of another call between them; returns when the
     /// workers' queue has them all. The number returned is that of the last event: its offset in the partition.
     ///
@@ -59,12 +76,12 @@ impl PushHandle {
         answer.await.map_err(|_| Stopped)
     }
 
-    /// Hands in the lines of a body or of a WebSocket frame, without a copy. A blank one holds no event.
+    /// Hands in the events of a body or of a WebSocket frame.
     ///
     /// # Errors
     /// As [`PushHandle::send`].
     pub async fn send_lines(&self, body: &Bytes) -> Result<i64, Stopped> {
-        self.send(lines::of(body).collect()).await
+        self.send(self.events(body)).await
     }
 }
 
@@ -146,8 +163,14 @@ mod tests {
         let handle = start(&stage, 40);
         assert_eq!(handle.send_lines(&Bytes::from_static(b"a\nb\n\nc")).await, Ok(42));
         assert_eq!(handle.send(vec![]).await, Ok(42), "no event, no new number");
-        let seen = stage.take(3).await;
-        assert_eq!(seen.events(0), [(40, "a".into()), (41, "b".into()), (42, "c".into())]);
+        let whole = handle.of_whole_frames();
+        assert_eq!(whole.send_lines(&Bytes::from_static(b"\n\xff\n")).await, Ok(43));
+        assert!(whole.events(&Bytes::new()).is_empty());
+        let seen = stage.take(4).await;
+        assert_eq!(
+            seen.events(0),
+            [(40, "a".into()), (41, "b".into()), (42, "c".into()), (43, Bytes::from_static(b"\n\xff\n"))]
+        );
     }
 
     #[tokio::test]

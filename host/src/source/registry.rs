@@ -1,6 +1,6 @@
 //! A schema registry with Confluent's interface: gives the schemas that payloads name by their ids.
 //!
-//! A source asks for the schemas of a batch before it hands the batch on ([`Registry::resolve`]), so that decoding, which
+//! A source asks for the schemas of a batch before it hands the batch on (`Registry::resolve`), so that decoding, which
 //! knows no network, finds all that it needs beside the payloads. A schema never changes under its id: each is fetched
 //! once, with what it refers to.
 //!

@@ -2,7 +2,7 @@
 //! is the HTTP server with a [`push`](super::push) source behind it: [`PushHandle::send_lines`] takes a frame.)
 //!
 //! One partition; an event's offset is its number, running from [`Options::first`]. A text or binary frame is one event,
-//! or one a line where it holds several. Frames that are there together become one batch, and a lone one goes out at
+//! or one a line where it holds several, unless [`Options::whole`]. Frames that are there together become one batch, and a lone one goes out at
 //! once. The socket is read only while the workers take events, so a slow worker slows the server down.
 //!
 //! A connection that fails, ends or falls silent is made again, with back-off, until the source is stopped; what the
@@ -52,12 +52,14 @@ pub struct Options {
     pub max_frame: usize,
     /// The number of the first event: one more than the last that an earlier run made safe.
     pub first: i64,
+    /// Whether a frame is one event, whatever bytes it has; else its lines are.
+    pub whole: bool,
 }
 
 impl Options {
     /// Connects to `url` and only listens.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), headers: Vec::new(), send: Vec::new(), max_frame: MAX_FRAME, first: 0 }
+        Self { url: url.into(), headers: Vec::new(), send: Vec::new(), max_frame: MAX_FRAME, first: 0, whole: false }
     }
 }
 
@@ -192,8 +194,10 @@ impl Client {
                     }
                 };
                 let arrival = context.clock.now();
-                for line in lines::ranges(&payload) {
-                    self.batch.push(payload.get(line).unwrap_or_default(), self.next, arrival);
+                let whole = self.options.whole.then_some(0..payload.len()).filter(|frame| !frame.is_empty());
+                let lines = (!self.options.whole).then(|| lines::ranges(&payload)).into_iter().flatten();
+                for event in whole.into_iter().chain(lines) {
+                    self.batch.push(payload.get(event).unwrap_or_default(), self.next, arrival);
                     self.next += 1;
                     if self.batch.is_full() {
                         flush(&mut self.batch, context).await?;

@@ -76,12 +76,14 @@ fn spawn_one(
         }
         SourceKind::WebSocketConnect { url, headers, send } => {
             let headers = headers.iter().map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
+            let whole = source.decoding.format.is_binary();
             let options =
-                websocket::Options { headers, send: send.clone(), ..websocket::Options::new(url.value.clone()) };
+                websocket::Options { headers, send: send.clone(), whole, ..websocket::Options::new(url.value.clone()) };
             tasks.spawn(websocket::run(options, context));
         }
         SourceKind::WebSocketListen { path } => {
             let (handle, queue) = push::channel();
+            let handle = if source.decoding.format.is_binary() { handle.of_whole_frames() } else { handle };
             entrances.ingests.insert(path.value.clone(), handle);
             tasks.spawn(push::run(push::Options { queue, first: 0 }, context));
         }

@@ -1,7 +1,7 @@
 //! Avro payloads, one record each, into columns.
 //!
 //! apache-avro decodes a payload into a tree of values by the schema that it was written with; the columns are found in
-//! that by name (see [`tree`](super::tree)). A union is what it holds, an enum its symbol, a decimal a float.
+//! that by name (see `tree`). A union is what it holds, an enum its symbol, a decimal a float.
 //!
 //! Always true: a payload is decoded whole, no byte too few and none too many. A schema that contains itself, or that says
 //! much in no bytes, is not used: a payload could nest as deep, or grow as large, as its author likes.

@@ -1,7 +1,7 @@
 //! How Confluent's serialisers mark a payload with its schema: a zero byte and the schema's id in four bytes, the most
 //! significant first; for Protobuf then the path to the message's type within its file.
 //!
-//! [`Writers`] finds the schema of each payload: the one that the project file names, or the one that its id stands for
+//! `Writers` finds the schema of each payload: the one that the project file names, or the one that its id stands for
 //! among those that the batch brings.
 
 use hashbrown::HashMap;

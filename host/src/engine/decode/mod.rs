@@ -121,6 +121,13 @@ pub enum Format {
     Raw,
 }
 
+impl Format {
+    /// Whether an event may have any bytes, so that a newline ends none.
+    pub fn is_binary(&self) -> bool {
+        matches!(self, Self::Avro { .. } | Self::Protobuf { .. } | Self::Raw)
+    }
+}
+
 /// How the events of a source become rows: what every worker opens a decoder for.
 #[derive(Clone, Debug)]
 pub struct Decoding {

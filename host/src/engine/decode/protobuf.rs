@@ -1,7 +1,7 @@
 //! Protobuf payloads, one message each, into columns.
 //!
 //! protox compiles `.proto` texts, prost-reflect decodes a payload into a tree of values by the message's type; the
-//! columns are found in that by name (see [`tree`](super::tree)). An enum is its name, `google.protobuf.Timestamp` a time,
+//! columns are found in that by name (see `tree`). An enum is its name, `google.protobuf.Timestamp` a time,
 //! and the wrappers of that package are what they wrap. A field without presence that is not there has its default.
 //!
 //! Always true: nothing nests deeper than 100 messages, which is prost's own bound.
@@ -24,6 +24,9 @@ use crate::record::{RawBatch, SchemaText};
 /// What the text of a registry's schema is called, which has no name.
 const MAIN: &str = "schema.proto";
 
+/// How deep a schema's text may nest: its compiler follows it on the stack, without a bound of its own.
+const LEVELS: usize = 64;
+
 /// The messages that payloads may be.
 #[derive(Clone, Debug)]
 pub struct ProtobufSchema {
@@ -38,6 +41,9 @@ impl ProtobufSchema {
     pub fn parse(text: &SchemaText) -> Result<Self, String> {
         let mut files = vec![(MAIN.to_owned(), text.text.clone())];
         files.extend(text.references.iter().cloned());
+        if let Some((name, _)) = files.iter().find(|(_, text)| depth(text) > LEVELS) {
+            return Err(format!("it does not compile: {name} nests deeper than {LEVELS} levels"));
+        }
         let mut resolver = ChainFileResolver::new();
         resolver.add(Texts(files));
         resolver.add(GoogleFileResolver::new());
@@ -76,6 +82,21 @@ impl ProtobufSchema {
             outer.child_messages().filter(|message| !message.is_map_entry()).nth(*number)
         })
     }
+}
+
+/// How many brackets of any kind are open at once, at most.
+fn depth(text: &str) -> usize {
+    let mut open: usize = 0;
+    let mut most = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'{' | b'<' | b'[' | b'(' => open += 1,
+            b'}' | b'>' | b']' | b')' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 impl Compile for ProtobufSchema {

@@ -138,3 +138,13 @@ async fn what_cannot_be_used_is_refused() {
         assert!(error.contains(cause) && !error.contains("cret"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn frames_may_be_events_as_a_whole() {
+    let frames: [&'static [u8]; 3] = [b"\n\xff\n", b"a\nb", b" "];
+    let (url, _) = serve(vec![frames.iter().map(|frame| Message::binary(*frame)).collect()]);
+    let mut stage = Stage::new(1024);
+    stage.run(|context| run(Options { whole: true, ..Options::new(url) }, context));
+    let seen = stage.take(3).await;
+    assert!(seen.events(0).iter().map(|(_, payload)| &payload[..]).eq(frames));
+}

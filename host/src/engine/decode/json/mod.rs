@@ -2,7 +2,7 @@
 //!
 //! sonic-rs parses, and its serde visitors append straight to the columns: no tree, no string of its own for a value.
 //! The fields of a stream mostly come in one order, so the field after the last one is tried first, with one comparison.
-//! A column may come from deep within the object ([`Path`]); [`shape`] says what is wanted where.
+//! A column may come from deep within the object ([`Path`]); `shape` says what is wanted where.
 //!
 //! Always true: a payload that is refused leaves no trace in the columns. What comes is hostile: numbers are checked
 //! against the range of their column, text must be UTF-8, nothing that is not wanted nests deeper than 64 levels.

@@ -177,6 +177,8 @@ fn schemas_import_others() {
     let numbers = decoded.batch.column(0).as_primitive::<Int64Type>();
     assert_eq!(numbers.iter().collect::<Vec<_>>(), [Some(5), None]);
     assert!(ProtobufSchema::parse(&text(order)).unwrap_err().contains("does not compile"));
+    let deep = format!("syntax = \"proto3\"; {}", "message A { ".repeat(100_000));
+    assert!(ProtobufSchema::parse(&text(&deep)).unwrap_err().contains("nests deeper"));
     let unknown = schema_error("shop.Orders");
     assert_eq!(unknown, "there is no message shop.Orders; there are shop.Ping, shop.Order");
 }
