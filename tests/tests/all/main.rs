@@ -12,6 +12,7 @@ mod layers;
 mod outputs;
 mod process;
 mod project;
+mod purchases;
 mod redis;
 mod servers;
 mod serving;

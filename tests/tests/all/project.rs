@@ -141,7 +141,7 @@ pub(crate) fn counter(metrics: &str, name: &str) -> u64 {
     value.map_or(0, |value| value.parse().unwrap())
 }
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
