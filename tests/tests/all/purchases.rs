@@ -47,7 +47,8 @@ fn topics_give_the_rows_whose_time_has_come() {
         kafka.produce(&topic("purchase_events"), 0, example("purchases.jsonl").lines());
         kafka.produce(&topic("item_price_events"), 0, example("prices.jsonl").lines());
         let project = Project::new(&text);
-        let settings = [format!("KAFKA={}", kafka.brokers()), format!("PRICES_END={end}")];
+        let http = "serve.http=127.0.0.1:0".to_owned();
+        let settings = [format!("KAFKA={}", kafka.brokers()), format!("PRICES_END={end}"), http];
         let run = project.call("run", settings).args(["--until-idle", "4s"]).finish(millrace_tests::patience::START);
         assert!(run.status.success(), "{}", run.stderr);
         let records = kafka.read(&topic("user_online_features"));
