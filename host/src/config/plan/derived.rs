@@ -12,6 +12,7 @@ use crate::config::project::{Feature, FeatureKind, View};
 use crate::engine::expression::{Expression, ExpressionError, words};
 use crate::engine::features::{DerivedFeature, FeaturePlan};
 use crate::record::{ColumnType, event_timestamp_field};
+use crate::suggest::suggestion;
 
 /// How a view's rows are put together, and which of the row's columns come with them, by their index among the inputs.
 pub(super) struct Composed {
@@ -58,7 +59,7 @@ pub(super) fn compose(
     }
     let first = known.columns.len();
     features.fields.iter().for_each(|field| known.add(field.clone()));
-    let derived = order(exprs, &mut known, steps)?;
+    let derived = order(exprs, &mut known, of_rows, steps)?;
     let picked = picked(view, keys.len(), first, &features.owners, &derived);
     let fields: Vec<FieldRef> = picked.iter().filter_map(|column| known.columns.get(*column)).cloned().collect();
     let features = FeaturePlan {
@@ -106,6 +107,7 @@ impl Known {
 fn order(
     exprs: Vec<(&Feature, &Spanned<String>)>,
     known: &mut Known,
+    of_rows: bool,
     steps: &mut Steps<'_>,
 ) -> Option<Vec<DerivedFeature>> {
     let mut derived = Vec::new();
@@ -129,7 +131,13 @@ fn order(
                 Err(error) if error.missing.as_deref().is_some_and(|missing| names.contains(&missing)) => {
                     later.push((*feature, *sql));
                 }
-                Err(error) => {
+                Err(mut error) => {
+                    // The row's columns are at hand, though only those that are named were looked at.
+                    if let Some(missing) = error.missing.as_ref().filter(|_| of_rows) {
+                        let row = steps.schema.fields().iter().chain(&known.columns);
+                        let near = suggestion(missing, row.map(|field| field.name().as_str()));
+                        error.message = format!("no column `{missing}` here{near}");
+                    }
                     steps.report(sql, error);
                     whole = false;
                 }

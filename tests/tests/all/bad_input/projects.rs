@@ -167,6 +167,87 @@ fn columns_that_do_not_fit_are_refused_by_name() {
     assert_eq!(kind, ["UDF category: the component holds no aggregate"]);
 }
 
+const ORDERS: &str = r#"
+[project]
+name = "orders"
+[entities.user]
+keys = { user = "utf8" }
+[sources.orders]
+type = "file"
+path = "orders.jsonl"
+schema = { at = "timestamp", user = "utf8", item = "utf8", size = "float64", amount = "float64" }
+event-time = { column = "at" }
+[sources.prices]
+like = "orders"
+path = "prices.jsonl"
+schema = { at = "timestamp", item = "int64", size = "float64", price = "float64" }
+[views.orders_priced]
+entity = "user"
+from = "orders"
+"#;
+
+/// What a join, an aggregate and expressions that do not fit are refused with, at the line of each.
+#[test]
+fn joins_and_features_that_do_not_fit_are_refused_at_their_place() {
+    let line = ORDERS.lines().count() + 1;
+    let refusal = |rest: &str| {
+        let checked = Project::new(&format!("{ORDERS}{rest}\n")).call("check", [""; 0]).finish(START);
+        assert_eq!(checked.status.code(), Some(1), "{rest}: {}", checked.stderr);
+        checked.stderr.lines().next().unwrap().to_owned()
+    };
+    let join = |join: &str| refusal(&format!("join = {join}\nfeatures = {{ p = {{ expr = \"price\" }} }}"));
+    let said = |column: usize, message: &str| format!("project.toml:{line}:{column}: {message}");
+    assert_eq!(
+        join("{ source = \"prices\", on = [\"item\"], columns = [\"price\"] }"),
+        said(35, "`item` is utf8 and `item` of `prices` is int64: what a join compares has one type")
+    );
+    assert_eq!(
+        join("{ source = \"prices\", on = [\"size\"], columns = [\"price\"] }"),
+        said(35, "a key cannot be of type float64; use boolean, int32, int64, timestamp, utf8 or binary")
+    );
+    assert_eq!(
+        join("{ source = \"prices\", on = { user = \"usr\" }, columns = [\"price\"] }"),
+        said(43, "`usr` is not a column of `prices`; known: at, item, size, price, event_timestamp")
+    );
+    assert_eq!(
+        join("{ source = \"prices\", on = [\"item\"], columns = [\"pric\"] }"),
+        said(55, "in `prices`: no column `pric` here; did you mean `price`?")
+    );
+    assert_eq!(
+        join("{ source = \"prices\", on = [\"item\"], columns = [\"size\"] }"),
+        said(
+            55,
+            "the row has a column `size` already: give the joined one another name, as in columns = { other = \"size\" }"
+        )
+    );
+    let feature =
+        |feature: &str| refusal(&format!("window = {{ over = \"1h\" }}\n[views.orders_priced.features]\n{feature}"));
+    let said = |row: usize, column: usize, message: &str| format!("project.toml:{}:{column}: {message}", line + row);
+    assert_eq!(
+        feature("s = { aggregate = \"sum\", of = \"item\" }"),
+        said(
+            2,
+            19,
+            "sum takes int32, int64, float32 or float64, and value is utf8; cast it, as in `CAST(value AS DOUBLE)`"
+        )
+    );
+    assert_eq!(
+        feature("n = { aggregate = \"count\" }\na = { expr = \"b + 1\" }\nb = { expr = \"a + n\" }"),
+        said(3, 14, "feature `a` reads itself, through others or at once")
+    );
+    assert_eq!(
+        feature("n = { aggregate = \"count\" }\na = { expr = \"amuont / n\" }"),
+        said(3, 15, "no column `amuont` here; did you mean `amount`?")
+    );
+    assert_eq!(
+        feature("a = { expr = \"amount\" }"),
+        format!(
+            "project.toml:{}:8: a view with a window has features that aggregate over it: without any leave `window` out",
+            line - 3
+        )
+    );
+}
+
 #[test]
 fn a_data_folder_has_one_owner() {
     let project = Project::fraud();
