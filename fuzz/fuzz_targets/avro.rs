@@ -1,6 +1,8 @@
 //! Avro: payloads of one schema, framed and not; and the payload itself as a schema.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
 use millrace::engine::decode::avro::AvroSchema;
 use millrace::engine::decode::confluent::WrittenWith;
@@ -23,9 +25,10 @@ const ORDER: &str = r#"{"type": "record", "name": "Order", "fields": [
     {"name": "nested", "type": {"type": "array", "items": {"type": "array", "items": "long"}}}
 ]}"#;
 
+static LOCAL: LazyLock<AvroSchema> = LazyLock::new(|| AvroSchema::parse(&text(ORDER)).expect("a schema"));
+
 fuzz_target!(|data: &[u8]| {
-    let local = AvroSchema::parse(&text(ORDER)).expect("a schema");
-    let written = WrittenWith::Local { schema: local, framed: false };
+    let written = WrittenWith::Local { schema: LOCAL.clone(), framed: false };
     decode(fields(), Format::Avro { written, row: Path::default() }, &batch(data, Beside::default()));
     let format = || Format::Avro { written: WrittenWith::Registry, row: Path::default() };
     decode(fields(), format(), &batch(data, schema(ORDER)));
