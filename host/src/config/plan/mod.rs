@@ -81,8 +81,6 @@ pub struct SourcePlan {
     pub registry: Option<registry::Options>,
     /// Its event time.
     pub event_time: EventTime,
-    /// The timestamp among its columns that orders rows of equal event time.
-    pub created: Option<String>,
     /// How far the watermark stays behind the greatest event time.
     pub delay: Micros,
     /// After how long without a row a partition is idle; none: never.
@@ -226,6 +224,12 @@ struct Graph {
 }
 
 fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<SourcePlan> {
+    if let Some(created) = &source.created {
+        errors.error(
+            created.span,
+            "`created` is not supported yet: rows of equal event time are ordered by their position",
+        );
+    }
     let mut fields = Vec::new();
     for field in &source.schema {
         let time = field.time_format.as_ref().map(|format| time_format(format, field.name.span, errors));
@@ -247,7 +251,6 @@ fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<Sou
         decoding,
         registry,
         event_time,
-        created: source.created.as_ref().map(|column| column.value.clone()),
         delay: micros(source.watermark_delay),
         idle_timeout: source.idle_timeout.map(micros),
         max_ahead: source.max_ahead.map(micros),
