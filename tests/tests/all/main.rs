@@ -9,6 +9,7 @@ mod feed;
 mod formats;
 mod fraud;
 mod layers;
+mod market;
 mod outputs;
 mod process;
 mod project;
