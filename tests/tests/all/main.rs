@@ -5,10 +5,12 @@
 mod aggregates;
 mod bad_input;
 mod cases;
+mod drivers;
 mod feed;
 mod formats;
 mod fraud;
 mod layers;
+mod market;
 mod outputs;
 mod process;
 mod project;
