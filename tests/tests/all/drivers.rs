@@ -114,7 +114,7 @@ fn expected(stream: &[Row]) -> Miles {
     let mut drivers: BTreeMap<i64, Vec<(i64, f64)>> = BTreeMap::new();
     for row in stream {
         // The project says that miles are float32.
-        let miles = f64::from(row["miles_driven"].as_f64().unwrap() as f32);
+        let miles = f64::from(row["miles_driven"].to_string().parse::<f32>().unwrap());
         let driver = row["driver_id"].as_i64().unwrap();
         drivers.entry(driver).or_default().push((parsed(row["event_timestamp"].as_str().unwrap()), miles));
     }

@@ -148,7 +148,7 @@ fn of_trades(trades: &[&Row]) -> Vec<(i64, usize, Features)> {
             ("open", prices().next()),
             ("high", prices().reduce(f64::max)),
             ("low", prices().reduce(f64::min)),
-            ("close", prices().last()),
+            ("close", prices().next_back()),
             ("volume", Some(volume)),
             ("vwap", (volume > 0.0).then(|| notional / volume)),
         ]);
