@@ -1,6 +1,9 @@
 //! `millrace check`: everything that is wrong with a project, or what it comes to.
 
-use anyhow::Result;
+use std::fmt::Write as _;
+use std::io::{Write as _, stdout};
+
+use anyhow::{Context, Result};
 use clap::Args;
 
 use super::project::ProjectArgs;
@@ -21,18 +24,19 @@ pub(super) struct CheckArgs {
 /// Plans the project and prints its views.
 pub(super) fn check(args: &CheckArgs) -> Result<()> {
     let (project, plan) = args.project.plan()?;
-    println!("project {}: {} sources in use, {} views", plan.name, plan.sources.len(), plan.views.len());
+    let mut text =
+        format!("project {}: {} sources in use, {} views\n", plan.name, plan.sources.len(), plan.views.len());
     for (view, written) in plan.views.iter().zip(&project.views) {
         let from: Vec<_> = written.from.iter().map(|from| from.value.as_str()).collect();
-        println!("view {} from {} (version {:.12})", view.name, from.join(", "), view.version);
+        writeln!(text, "view {} from {} (version {:.12})", view.name, from.join(", "), view.version)?;
         for (index, field) in view.schema.fields().iter().enumerate() {
             let kind = millrace::record::ColumnType::from_arrow(field.data_type());
             let kind = kind.map_or_else(|| field.data_type().to_string(), |kind| kind.to_string());
-            println!("  {}{}: {kind}", field.name(), if index < view.keys { " (key)" } else { "" });
+            writeln!(text, "  {}{}: {kind}", field.name(), if index < view.keys { " (key)" } else { "" })?;
         }
         for digest in &view.digests {
-            println!("  udf {digest:.12}");
+            writeln!(text, "  udf {digest:.12}")?;
         }
     }
-    Ok(())
+    stdout().lock().write_all(text.as_bytes()).or_else(super::closed_pipe).context("standard output")
 }

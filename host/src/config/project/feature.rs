@@ -49,7 +49,7 @@ pub struct AggregateUse {
 /// Which aggregate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AggregateName {
-    /// One of [`super::validate::BUILT_INS`].
+    /// One of [`BUILT_INS`](crate::config::validate::BUILT_INS).
     BuiltIn(String),
     /// A UDF of the project.
     Udf(String),
