@@ -5,6 +5,7 @@
 mod aggregates;
 mod bad_input;
 mod cases;
+mod differential;
 mod feed;
 mod formats;
 mod fraud;

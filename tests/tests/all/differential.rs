@@ -1,0 +1,221 @@
+//! Random events through random views: what comes out is what a plain engine computes that keeps every row.
+//!
+//! Each case is two streams and a project of some ten views, run in this process with random numbers of shards and rows
+//! a batch. `MILLRACE_SOAK` says how many cases, instead of those of a short run: `make soak`. A failure shrinks, and
+//! prints the project and the streams that it comes down to.
+
+mod reference;
+mod streams;
+mod views;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use millrace::config::plan::{OutputTarget, plan};
+use millrace::config::read_text;
+use millrace::sink::Sink;
+use millrace::sink::json_lines::JsonLinesSink;
+use millrace::store::StoreError;
+use millrace::store::dead_letter::{DeadLetterWriter, Limits};
+use millrace::store::online::{OnlineBatch, OnlineWriter};
+use millrace::time::SystemClock;
+use millrace::topology::keeper::{Outlets, Summary};
+use millrace::topology::{self, Start};
+use millrace::wasm::{Engine, EngineOptions};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use reference::{Expected, Given, expected, same_rows};
+use streams::{Stream, stream};
+use views::{View, views};
+
+/// How many cases a short run has, and those with every number of shards and rows a batch.
+const CASES: u32 = 150;
+const PERMUTED: u32 = 12;
+
+const SHARDS: [usize; 3] = [1, 2, 5];
+const BATCHES: [usize; 3] = [1, 7, 1024];
+
+/// The views are not online.
+struct Nowhere;
+
+impl OnlineWriter for Nowhere {
+    fn write(&mut self, _: &OnlineBatch) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// A row that came out: the key, the time in microseconds, the features.
+type Came = BTreeMap<(String, i64), Vec<Vec<Value>>>;
+
+fn project(sources: &[Stream; 2], views: &[View]) -> String {
+    let mut text = "[project]\nname = \"differential\"\n[entities.key]\nkeys = { k = \"utf8\" }\n".to_owned();
+    for (name, source) in ["a", "b"].iter().zip(sources) {
+        writeln!(
+            text,
+            "[sources.{name}]\ntype = \"file\"\npath = \"{name}.jsonl\"\n\
+             schema = {{ at = \"timestamp\", k = \"utf8\", v = \"int64\", x = \"float64\", s = \"utf8\", big = \"int64\" }}\n\
+             event-time = {{ column = \"at\", format = \"epoch-millis\" }}\nwatermark-delay = \"{}ms\"",
+            source.delay
+        )
+        .unwrap();
+    }
+    (0..).zip(views).for_each(|(number, view)| text.push_str(&view.toml(number)));
+    text
+}
+
+/// One engine and one runtime for all runs.
+fn shared() -> &'static (Engine, tokio::runtime::Runtime) {
+    static SHARED: OnceLock<(Engine, tokio::runtime::Runtime)> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        (Engine::new(EngineOptions::default()).unwrap(), runtime.unwrap())
+    })
+}
+
+/// Runs the project in the folder; what came out of each view.
+fn run(folder: &Path, text: &str, shards: usize, batch_rows: usize) -> (Vec<Came>, Summary) {
+    let (engine, runtime) = shared();
+    let (project, text) = read_text("millrace.toml", text.to_owned(), folder, &|_| None, &[])
+        .unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let plan = Arc::new(plan(&project, &text, engine).unwrap_or_else(|error| panic!("{error}")));
+    let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(3_600) };
+    let data = tempfile::tempdir_in(folder).unwrap();
+    let outputs = plan.views.iter().map(|view| {
+        let sinks = view.outputs.iter().map(|output| {
+            let OutputTarget::File(path) = &output.target else { panic!("an output of another kind") };
+            Sink::File(JsonLinesSink::create(path).unwrap().with_form(output.form.clone()))
+        });
+        sinks.collect()
+    });
+    let outlets = Outlets {
+        online: Box::new(Nowhere),
+        log: None,
+        dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits).unwrap(),
+        outputs: outputs.collect(),
+        services: Vec::new(),
+    };
+    let summary = runtime.block_on(async {
+        let running = topology::start(Start {
+            plan: plan.clone(),
+            workers: shards,
+            batch_rows,
+            interval: Duration::from_secs(60),
+            until_idle: None,
+            outlets,
+            clock: Arc::new(SystemClock),
+        });
+        let (_stop, stopped) = watch::channel(false);
+        running.unwrap().wait(stopped).await.unwrap()
+    });
+    let came = plan.views.iter().map(|view| came(&folder.join(format!("{}.jsonl", view.name)))).collect();
+    (came, summary)
+}
+
+fn came(file: &Path) -> Came {
+    let mut came = Came::new();
+    for line in std::fs::read_to_string(file).unwrap().lines() {
+        let Value::Object(mut row) = serde_json::from_str(line).unwrap() else { panic!("no object: {line}") };
+        let key = row.shift_remove("k").and_then(|key| key.as_str().map(ToOwned::to_owned));
+        let time = row.shift_remove("at").and_then(|time| time.as_i64());
+        let values = row.into_iter().map(|(_, value)| value).collect();
+        came.entry((key.unwrap(), time.unwrap())).or_default().push(values);
+    }
+    came
+}
+
+/// What is wrong with what came out of a view that gives a row at each step, or nothing.
+fn compare(view: &View, wanted: &[Given], mut came: Came) -> Result<(), String> {
+    let mut groups: BTreeMap<(String, i64), Vec<&Given>> = BTreeMap::new();
+    for given in wanted {
+        groups.entry((given.key.clone(), given.time * 1_000)).or_default().push(given);
+    }
+    for (place, wanted) in groups {
+        let mut rows = came.remove(&place).unwrap_or_default();
+        let wrong = |rows: &[Vec<Value>]| Err(format!("{place:?}: wanted {wanted:?}, came {rows:?}, of {view:?}"));
+        if wanted.iter().all(|given| given.optional) && rows.is_empty() {
+            continue;
+        }
+        if wanted.iter().any(|given| given.again) {
+            // Of rows that come again the last counts.
+            rows.drain(..rows.len().saturating_sub(1));
+        }
+        let written = |values: &Vec<Value>| values.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut values: Vec<Vec<Value>> = wanted.iter().map(|given| given.values.clone()).collect();
+        if values.len() > 1 {
+            values.sort_by_key(written);
+            rows.sort_by_key(written);
+        }
+        if rows.len() != values.len() || !rows.iter().zip(&values).all(|(row, values)| same_rows(row, values)) {
+            return wrong(&rows);
+        }
+    }
+    if came.is_empty() { Ok(()) } else { Err(format!("nobody wanted {came:?} of {view:?}")) }
+}
+
+fn check(sources: &[Stream; 2], views: &[View], ways: &[(usize, usize)]) -> Result<(), TestCaseError> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, source) in ["a.jsonl", "b.jsonl"].iter().zip(sources) {
+        std::fs::write(folder.path().join(name), source.text()).unwrap();
+    }
+    let text = project(sources, views);
+    let Expected { views: wanted, dead } = expected(sources, views);
+    for (shards, batch) in ways {
+        let (came, summary) = run(folder.path(), &text, *shards, *batch);
+        let fail = |detail: String| {
+            let [a, b] = sources;
+            let (a, b) = (a.text(), b.text());
+            TestCaseError::fail(format!("{shards} shards, {batch} rows a batch: {detail}\n{text}\na:\n{a}\nb:\n{b}"))
+        };
+        prop_assert!(summary.stopped.is_empty(), "{:?}\n{text}", summary.stopped);
+        for (number, ((view, wanted), came)) in views.iter().zip(&wanted).zip(came).enumerate() {
+            compare(view, wanted, came).map_err(|detail| fail(format!("view{number}: {detail}")))?;
+        }
+        if summary.dead != dead {
+            return Err(fail(format!("dead letters: wanted {dead:?}, came {:?}", summary.dead)));
+        }
+    }
+    Ok(())
+}
+
+fn cases(short: u32) -> Config {
+    let cases = std::env::var("MILLRACE_SOAK").ok().and_then(|cases| cases.parse().ok()).unwrap_or(short);
+    Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() }
+}
+
+fn streams(most: usize) -> impl Strategy<Value = [Stream; 2]> {
+    (stream(most, false), stream(most, true)).prop_map(|(a, b)| [a, b])
+}
+
+fn through(config: Config, strategy: &impl Strategy<Value = ([Stream; 2], Vec<View>, Vec<(usize, usize)>)>) {
+    let result = TestRunner::new(config).run(strategy, |(sources, views, ways)| check(&sources, &views, &ways));
+    // The message holds all that there is to know: the values themselves would only say it again.
+    match result {
+        Ok(()) => {}
+        Err(proptest::test_runner::TestError::Fail(reason, _)) => panic!("{reason}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn what_comes_out_is_what_a_plain_engine_computes() {
+    let way = (prop::sample::select(SHARDS.to_vec()), prop::sample::select(BATCHES.to_vec()));
+    let strategy = (streams(60), views(12), way.prop_map(|way| vec![way]));
+    through(cases(CASES), &strategy);
+}
+
+#[test]
+fn shards_and_batches_change_nothing() {
+    let ways: Vec<_> = SHARDS.iter().flat_map(|shards| BATCHES.map(|batch| (*shards, batch))).collect();
+    let strategy = (streams(120), views(12), Just(ways));
+    through(cases(PERMUTED), &strategy);
+}
