@@ -395,6 +395,7 @@ fn resolve(drawn: Drawn, before: &[View]) -> View {
         emit_empty,
         skip_unchanged,
         features: features.collect(),
-        doubled,
+        // There the name is first of all that of the row's own column.
+        doubled: doubled && !(derived && matches!(window, Window::Over { .. })),
     }
 }
