@@ -26,17 +26,20 @@ use millrace::topology::keeper::{Outlets, Summary};
 use millrace::topology::{self, Start};
 use millrace::wasm::{Engine, EngineOptions};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use serde_json::Value;
 use tokio::sync::watch;
 
 use reference::{Expected, Given, expected, same_rows};
-use streams::{Stream, stream};
-use views::{View, views};
+use streams::{Event, Fields, Stream, stream};
+use views::{From, View, Window, views};
 
 /// How many cases a short run has, and those with every number of shards and rows a batch.
 const CASES: u32 = 150;
 const PERMUTED: u32 = 12;
+
+/// How many cases run at once.
+const THREADS: u32 = 6;
 
 const SHARDS: [usize; 3] = [1, 2, 5];
 const BATCHES: [usize; 3] = [1, 7, 1024];
@@ -192,8 +195,11 @@ fn check(sources: &[Stream; 2], views: &[View], ways: &[(usize, usize)]) -> Resu
     Ok(())
 }
 
-fn cases(short: u32) -> Config {
-    let cases = std::env::var("MILLRACE_SOAK").ok().and_then(|cases| cases.parse().ok()).unwrap_or(short);
+fn cases(short: u32) -> u32 {
+    std::env::var("MILLRACE_SOAK").ok().and_then(|cases| cases.parse().ok()).unwrap_or(short)
+}
+
+fn config(cases: u32) -> Config {
     Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() }
 }
 
@@ -201,26 +207,72 @@ fn streams(most: usize) -> impl Strategy<Value = [Stream; 2]> {
     (stream(most, false), stream(most, true)).prop_map(|(a, b)| [a, b])
 }
 
-fn through(config: Config, strategy: &impl Strategy<Value = ([Stream; 2], Vec<View>, Vec<(usize, usize)>)>) {
-    let result = TestRunner::new(config).run(strategy, |(sources, views, ways)| check(&sources, &views, &ways));
-    // The message holds all that there is to know: the values themselves would only say it again.
-    match result {
-        Ok(()) => {}
-        Err(proptest::test_runner::TestError::Fail(reason, _)) => panic!("{reason}"),
-        Err(error) => panic!("{error}"),
-    }
+/// Runs the cases on several threads, since a run mostly waits for its own threads.
+fn through<S>(cases: u32, strategy: impl Fn() -> S + Sync)
+where
+    S: Strategy<Value = ([Stream; 2], Vec<View>, Vec<(usize, usize)>)>,
+{
+    let some = || {
+        let mut runner = TestRunner::new(config(cases.div_ceil(THREADS)));
+        let result = runner.run(&strategy(), |(sources, views, ways)| check(&sources, &views, &ways));
+        // The message holds all that there is to know: the values themselves would only say it again.
+        match result {
+            Ok(()) => None,
+            Err(TestError::Fail(reason, _)) => Some(reason.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
+    };
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(some)).collect();
+        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
 #[test]
 fn what_comes_out_is_what_a_plain_engine_computes() {
-    let way = (prop::sample::select(SHARDS.to_vec()), prop::sample::select(BATCHES.to_vec()));
-    let strategy = (streams(60), views(12), way.prop_map(|way| vec![way]));
-    through(cases(CASES), &strategy);
+    let shards = || prop::sample::select(SHARDS.to_vec());
+    let way = || (shards(), prop::sample::select(BATCHES.to_vec())).prop_map(|way| vec![way]);
+    through(cases(CASES), || (streams(60), views(24), way()));
 }
 
 #[test]
 fn shards_and_batches_change_nothing() {
     let ways: Vec<_> = SHARDS.iter().flat_map(|shards| BATCHES.map(|batch| (*shards, batch))).collect();
-    let strategy = (streams(120), views(12), Just(ways));
-    through(cases(PERMUTED), &strategy);
+    through(cases(PERMUTED), || (streams(120), views(12), Just(ways.clone())));
+}
+
+/// Rows of key `k0` at these times.
+fn at(times: &[i64]) -> Stream {
+    let row = |at: &i64| Event::Row(Fields { key: Some(0), at: *at, v: Some(1), x: None, s: None, big: None });
+    Stream { delay: 0, events: times.iter().map(row).collect() }
+}
+
+/// Views of `a`, and then of the view before, that count; the last one's rows at one row and at 1,024 rows a batch.
+fn cut(times: &[i64], windows: [Window; 2]) -> [Came; 2] {
+    let [inner, outer] = windows;
+    let views = [View::counting(From::A, inner), View::counting(From::View(0), outer)];
+    let sources = [at(times), at(&[])];
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.jsonl"), sources[0].text()).unwrap();
+    [1, 1024].map(|batch| run(folder.path(), &project(&sources, &views), 1, batch).0.pop().unwrap())
+}
+
+/// The inner window `[0, 2000)` has fired or not when the row of 1,500 comes: then the outer one has its count or the
+/// one before.
+#[test]
+#[ignore = "known: rows that a window gives again are not handed on, and what is given again depends on the batches"]
+fn a_view_of_a_sliding_view_does_not_depend_on_batches() {
+    let inner = Window::Grid { size: 4_000, step: 1_000, offset: 0 };
+    let outer = Window::Over { range: None, rows: None };
+    let [one, many] = cut(&[1_000, 2_500, 1_500, 9_000], [inner, outer]);
+    assert_eq!(one, many);
+}
+
+/// The row of 1,000 comes to `over` after the watermark has passed it, since a view without a window knows no lateness.
+#[test]
+#[ignore = "known: rows of a view without a window are never late to `over` and sessions, and come there in any order"]
+fn over_a_view_of_all_rows_does_not_depend_on_batches() {
+    let [one, many] = cut(&[2_000, 5_000, 1_000], [Window::Latest, Window::Over { range: None, rows: None }]);
+    assert_eq!(one, many);
 }

@@ -67,7 +67,9 @@ pub(super) fn expected(sources: &[Stream; 2], views: &[View]) -> Expected {
             From::A => rows[0].clone(),
             From::B => rows[1].clone(),
             From::Both => rows.concat(),
-            From::View(other) => (0..).zip(&expected.views[other]).map(|(at, given)| derived(other, at, given)).collect(),
+            From::View(other) => {
+                (0..).zip(&expected.views[other]).map(|(at, given)| derived(other, at, given)).collect()
+            }
         };
         if let Some(join) = view.join {
             input = input.into_iter().filter_map(|row| joined(row, join, &rows[1])).collect();
@@ -232,7 +234,8 @@ fn grid(view: &View, own: (i64, i64, i64), key: &str, rows: &[Row], out: &mut Ve
             }
         } else {
             let mut end = floor(row.time, step, offset) + step;
-            let oldest = |end: i64| specs.iter().map(|(size, own, offset)| floor(end - step, *own, *offset) - size).min();
+            let oldest =
+                |end: i64| specs.iter().map(|(size, own, offset)| floor(end - step, *own, *offset) - size).min();
             while oldest(end).is_some_and(|oldest| oldest <= row.time) {
                 ends.insert(end);
                 end += step;

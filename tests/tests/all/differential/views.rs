@@ -151,6 +151,23 @@ pub(super) struct View {
 }
 
 impl View {
+    /// One feature that counts, or without a window is `v`.
+    pub(super) fn counting(from: From, window: Window) -> Self {
+        let of = if matches!(from, From::View(_)) { Column::First } else { Column::V };
+        let first = Feature { aggregate: Aggregate::Rows, of, filter: None, rows: None, window: None };
+        Self {
+            from,
+            join: None,
+            filter: None,
+            window,
+            lateness: 0,
+            emit_empty: true,
+            skip_unchanged: true,
+            features: vec![first],
+            doubled: false,
+        }
+    }
+
     pub(super) fn name(number: usize) -> String {
         format!("view{number}")
     }
@@ -223,9 +240,7 @@ fn column() -> impl Strategy<Value = Column> {
 
 fn aggregate() -> impl Strategy<Value = Aggregate> {
     use Aggregate::{Avg, Count, Distinct, First, Last, Max, Min, RowNumber, Rows, Stddev, Sum, ValueCounts};
-    prop::sample::select(vec![
-        Rows, Count, Sum, Avg, Min, Max, Stddev, First, Last, Distinct, ValueCounts, RowNumber,
-    ])
+    prop::sample::select(vec![Rows, Count, Sum, Avg, Min, Max, Stddev, First, Last, Distinct, ValueCounts, RowNumber])
 }
 
 fn over() -> impl Strategy<Value = Window> {
@@ -288,26 +303,10 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     )
 }
 
-/// A view of every row, so that a source is always read.
-fn every_row(from: From) -> View {
-    let first = Feature { aggregate: Aggregate::Rows, of: Column::V, filter: None, rows: None, window: None };
-    View {
-        from,
-        join: None,
-        filter: None,
-        window: Window::Latest,
-        lateness: 0,
-        emit_empty: true,
-        skip_unchanged: true,
-        features: vec![first],
-        doubled: false,
-    }
-}
-
-/// Up to `most` views, and one of every row of each source.
+/// Up to `most` views, and before them one of every row of each source, so that both are read.
 pub(super) fn views(most: usize) -> impl Strategy<Value = Vec<View>> {
     prop::collection::vec(drawn(), 1..=most).prop_map(|drawn| {
-        let mut views = vec![every_row(From::A), every_row(From::B)];
+        let mut views = vec![View::counting(From::A, Window::Latest), View::counting(From::B, Window::Latest)];
         for drawn in drawn {
             let view = resolve(drawn, &views);
             views.push(view);
