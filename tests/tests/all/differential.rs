@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use millrace::config::plan::{OutputTarget, plan};
+use millrace::config::plan::{OutputTarget, Plan, plan};
 use millrace::config::read_text;
 use millrace::sink::Sink;
 use millrace::sink::json_lines::JsonLinesSink;
@@ -85,12 +85,15 @@ fn shared() -> &'static (Engine, tokio::runtime::Runtime) {
     })
 }
 
-/// Runs the project in the folder; what came out of each view.
-fn run(folder: &Path, text: &str, shards: usize, batch_rows: usize) -> (Vec<Came>, Summary) {
-    let (engine, runtime) = shared();
+/// The project, planned: once for all its runs.
+fn planned(folder: &Path, text: &str) -> Arc<Plan> {
     let (project, text) = read_text("millrace.toml", text.to_owned(), folder, &|_| None, &[])
         .unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let plan = Arc::new(plan(&project, &text, engine).unwrap_or_else(|error| panic!("{error}")));
+    Arc::new(plan(&project, &text, &shared().0).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Runs the project in the folder; what came out of each view.
+fn run(folder: &Path, plan: &Arc<Plan>, shards: usize, batch_rows: usize) -> (Vec<Came>, Summary) {
     let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(3_600) };
     let data = tempfile::tempdir_in(folder).unwrap();
     let outputs = plan.views.iter().map(|view| {
@@ -107,7 +110,7 @@ fn run(folder: &Path, text: &str, shards: usize, batch_rows: usize) -> (Vec<Came
         outputs: outputs.collect(),
         services: Vec::new(),
     };
-    let summary = runtime.block_on(async {
+    let summary = shared().1.block_on(async {
         let running = topology::start(Start {
             plan: plan.clone(),
             workers: shards,
@@ -171,9 +174,10 @@ fn check(sources: &[Stream; 2], views: &[View], ways: &[(usize, usize)]) -> Resu
         std::fs::write(folder.path().join(name), source.text()).unwrap();
     }
     let text = project(sources, views);
+    let plan = planned(folder.path(), &text);
     let Expected { views: wanted, dead, unsure } = expected(sources, views);
     for (shards, batch) in ways {
-        let (came, mut summary) = run(folder.path(), &text, *shards, *batch);
+        let (came, mut summary) = run(folder.path(), &plan, *shards, *batch);
         let fail = |detail: String| {
             let [a, b] = sources;
             let (a, b) = (a.text(), b.text());
@@ -248,14 +252,15 @@ fn at(times: &[i64]) -> Stream {
     Stream { delay: 0, events: times.iter().map(row).collect() }
 }
 
-/// Views of `a`, and then of the view before, that count; the last one's rows at one row and at 1,024 rows a batch.
+/// A view of `a` that counts, and one of that view that sums its counts: the last one's rows at one row and at 1,024 rows a batch.
 fn cut(times: &[i64], windows: [Window; 2]) -> [Came; 2] {
     let [inner, outer] = windows;
     let views = [View::counting(From::A, inner), View::counting(From::View(0), outer)];
     let sources = [at(times), at(&[])];
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.jsonl"), sources[0].text()).unwrap();
-    [1, 1024].map(|batch| run(folder.path(), &project(&sources, &views), 1, batch).0.pop().unwrap())
+    let plan = planned(folder.path(), &project(&sources, &views));
+    [1, 1024].map(|batch| run(folder.path(), &plan, 1, batch).0.pop().unwrap())
 }
 
 /// The inner window `[0, 2000)` has fired or not when the row of 1,500 comes: then the outer one has its count or the

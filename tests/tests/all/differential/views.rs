@@ -151,10 +151,13 @@ pub(super) struct View {
 }
 
 impl View {
-    /// One feature that counts, or without a window is `v`.
+    /// One feature that counts, or sums what a view counts; without a window it is `v`.
     pub(super) fn counting(from: From, window: Window) -> Self {
-        let of = if matches!(from, From::View(_)) { Column::First } else { Column::V };
-        let first = Feature { aggregate: Aggregate::Rows, of, filter: None, rows: None, window: None };
+        let (aggregate, of) = match from {
+            From::View(_) => (Aggregate::Sum, Column::First),
+            _ => (Aggregate::Rows, Column::V),
+        };
+        let first = Feature { aggregate, of, filter: None, rows: None, window: None };
         Self {
             from,
             join: None,
