@@ -263,6 +263,23 @@ fn cut(times: &[i64], windows: [Window; 2]) -> [Came; 2] {
     [1, 1024].map(|batch| run(folder.path(), &plan, 1, batch).0.pop().unwrap())
 }
 
+/// After the window was empty at 4,750 a row behind the watermark comes, and the window that it has left is given again:
+/// that is not what the row after the empty one is held against.
+#[test]
+fn the_row_after_an_empty_window_is_given_whatever_is_given_again() {
+    let window = Window::Grid { size: 4_000, step: 1_000, offset: 750 };
+    let view = View { lateness: 6_500, ..View::counting(From::A, window) };
+    let sources = [Stream { delay: 2_000, ..at(&[0, 2_000, 6_000, 7_000, -2_000]) }, at(&[])];
+    let other = |event: &mut Event| match event {
+        Event::Row(fields) if matches!(fields.at, 2_000 | 7_000) => fields.key = Some(1),
+        _ => {}
+    };
+    let [mut a, b] = sources;
+    a.events.iter_mut().for_each(other);
+    let view = [view, View::counting(From::B, Window::Latest)];
+    check(&[a, b], &view, &[(1, 1), (1, 1_024)]).unwrap();
+}
+
 /// The inner window `[0, 2000)` has fired or not when the row of 1,500 comes: then the outer one has its count or the
 /// one before.
 #[test]
