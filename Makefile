@@ -1,6 +1,6 @@
 # `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests example demo test cases fuzz lint doc deny bench clean toolchain
+.PHONY: help build guests example demo test soak cases fuzz lint doc deny bench clean toolchain
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -23,6 +23,9 @@ demo: build example ## the fraud example live: prints a curl to paste on stdout;
 
 test: toolchain ## brings up Redis and Kafka and runs all tests; ARGS="..." goes to cargo test
 	@scripts/test $(ARGS)
+
+soak: toolchain ## random events through random views, long: CASES=20000 for so many projects
+	@MILLRACE_SOAK=$(or $(CASES),20000) cargo test --locked -p millrace -p millrace-tests --test all differential -- --nocapture
 
 cases: toolchain ## runs the cases of a file such as tests/cases/feathub.json: make cases FILE=…
 	@scripts/cases "$(FILE)"

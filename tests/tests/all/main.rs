@@ -5,6 +5,7 @@
 mod aggregates;
 mod bad_input;
 mod cases;
+mod differential;
 mod drivers;
 mod feed;
 mod formats;

@@ -19,17 +19,22 @@ pub(super) struct Emitted {
     table: StateTable,
     /// The end of the window that they are of; [`BEFORE_ALL`] for a slot that has none.
     ends: Vec<Micros>,
+    /// Whether that window was empty.
+    gone: Vec<bool>,
 }
 
 impl Emitted {
     /// Nothing given; `kinds` are the types of the features.
     pub(super) fn new(kinds: Vec<DataType>) -> Self {
-        Self { table: StateTable::new(&kinds), kinds, ends: Vec::new() }
+        Self { table: StateTable::new(&kinds), kinds, ends: Vec::new(), gone: Vec::new() }
     }
 
     /// Which of these rows are what was last given of their keys.
     pub(super) fn unchanged(&self, slots: &[u32], features: &[ArrayRef]) -> Result<Vec<bool>, CallError> {
-        let has = |slot: &u32| self.ends.get(*slot as usize).is_some_and(|end| *end != BEFORE_ALL);
+        let has = |slot: &u32| {
+            let at = *slot as usize;
+            self.ends.get(at).is_some_and(|end| *end != BEFORE_ALL) && self.gone.get(at) == Some(&false)
+        };
         let mut unchanged: Vec<bool> = slots.iter().map(has).collect();
         let known: Vec<(u32, u32)> =
             (0_u32..).zip(slots).filter(|(_, slot)| has(slot)).map(|(row, slot)| (row, *slot)).collect();
@@ -67,13 +72,16 @@ impl Emitted {
             let columns = self.kinds.iter().map(nulls).collect();
             self.table.append(&Columns { rows: most - self.ends.len(), columns })?;
             self.ends.resize(most, BEFORE_ALL);
+            self.gone.resize(most, false);
         }
         let mut rows = Vec::with_capacity(slots.len());
         let mut own = Vec::with_capacity(slots.len());
         for ((row, slot), _) in (0_u32..).zip(slots).zip(given).filter(|(_, given)| **given) {
             let Some(known) = self.ends.get_mut(*slot as usize).filter(|known| **known <= end) else { continue };
-            let gone = absent.is_some_and(|absent| absent.get(row as usize) == Some(&true));
-            *known = if gone { BEFORE_ALL } else { end };
+            *known = end;
+            if let Some(gone) = self.gone.get_mut(*slot as usize) {
+                *gone = absent.is_some_and(|absent| absent.get(row as usize) == Some(&true));
+            }
             rows.push(row);
             own.push(*slot);
         }
@@ -85,6 +93,9 @@ impl Emitted {
 
     /// A slot is free: the next key there has nothing given.
     pub(super) fn forget(&mut self, slot: u32) {
+        if let Some(gone) = self.gone.get_mut(slot as usize) {
+            *gone = false;
+        }
         if let Some(end) = self.ends.get_mut(slot as usize) {
             *end = BEFORE_ALL;
         }

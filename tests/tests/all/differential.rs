@@ -1,0 +1,300 @@
+//! Random events through random views: what comes out is what a plain engine computes that keeps every row.
+//!
+//! Each case is two streams and a project of some ten views, run in this process with random numbers of shards and rows
+//! a batch. `MILLRACE_SOAK` says how many cases, instead of those of a short run: `make soak`. A failure shrinks, and
+//! prints the project and the streams that it comes down to.
+
+mod reference;
+mod streams;
+mod views;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use millrace::config::plan::{OutputTarget, Plan, plan};
+use millrace::config::read_text;
+use millrace::sink::Sink;
+use millrace::sink::json_lines::JsonLinesSink;
+use millrace::store::StoreError;
+use millrace::store::dead_letter::{DeadLetterWriter, Limits};
+use millrace::store::online::{OnlineBatch, OnlineWriter};
+use millrace::time::SystemClock;
+use millrace::topology::keeper::{Outlets, Summary};
+use millrace::topology::{self, Start};
+use millrace::wasm::{Engine, EngineOptions};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use reference::{Expected, Given, expected, same_rows};
+use streams::{Event, Fields, Stream, stream};
+use views::{From, View, Window, views};
+
+/// How many cases a short run has, and those with every number of shards and rows a batch.
+const CASES: u32 = 150;
+const PERMUTED: u32 = 12;
+
+/// How many cases run at once.
+const THREADS: u32 = 6;
+
+const SHARDS: [usize; 3] = [1, 2, 5];
+const BATCHES: [usize; 3] = [1, 7, 1024];
+
+/// The views are not online.
+struct Nowhere;
+
+impl OnlineWriter for Nowhere {
+    fn write(&mut self, _: &OnlineBatch) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// A row that came out: the key, the time in microseconds, the features.
+type Came = BTreeMap<(String, i64), Vec<Vec<Value>>>;
+
+fn project(sources: &[Stream; 2], views: &[View]) -> String {
+    let mut text = "[project]\nname = \"differential\"\n[entities.key]\nkeys = { k = \"utf8\" }\n".to_owned();
+    for (name, source) in ["a", "b"].iter().zip(sources) {
+        writeln!(
+            text,
+            "[sources.{name}]\ntype = \"file\"\npath = \"{name}.jsonl\"\n\
+             schema = {{ at = \"timestamp\", k = \"utf8\", v = \"int64\", x = \"float64\", s = \"utf8\", big = \"int64\" }}\n\
+             event-time = {{ column = \"at\", format = \"epoch-millis\" }}\nwatermark-delay = \"{}ms\"",
+            source.delay
+        )
+        .unwrap();
+    }
+    (0..).zip(views).for_each(|(number, view)| text.push_str(&view.toml(number)));
+    text
+}
+
+/// One engine and one runtime for all runs.
+fn shared() -> &'static (Engine, tokio::runtime::Runtime) {
+    static SHARED: OnceLock<(Engine, tokio::runtime::Runtime)> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        (Engine::new(EngineOptions::default()).unwrap(), runtime.unwrap())
+    })
+}
+
+/// The project, planned: once for all its runs.
+fn planned(folder: &Path, text: &str) -> Arc<Plan> {
+    let (project, text) = read_text("millrace.toml", text.to_owned(), folder, &|_| None, &[])
+        .unwrap_or_else(|error| panic!("{error}\n{text}"));
+    Arc::new(plan(&project, &text, &shared().0).unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Runs the project in the folder; what came out of each view.
+fn run(folder: &Path, plan: &Arc<Plan>, shards: usize, batch_rows: usize) -> (Vec<Came>, Summary) {
+    let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(3_600) };
+    let data = tempfile::tempdir_in(folder).unwrap();
+    let outputs = plan.views.iter().map(|view| {
+        let sinks = view.outputs.iter().map(|output| {
+            let OutputTarget::File(path) = &output.target else { panic!("an output of another kind") };
+            Sink::File(JsonLinesSink::create(path).unwrap().with_form(output.form.clone()))
+        });
+        sinks.collect()
+    });
+    let outlets = Outlets {
+        online: Box::new(Nowhere),
+        log: None,
+        dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits).unwrap(),
+        outputs: outputs.collect(),
+        services: Vec::new(),
+    };
+    let summary = shared().1.block_on(async {
+        let running = topology::start(Start {
+            plan: plan.clone(),
+            workers: shards,
+            batch_rows,
+            interval: Duration::from_secs(60),
+            until_idle: None,
+            outlets,
+            clock: Arc::new(SystemClock),
+        });
+        let (_stop, stopped) = watch::channel(false);
+        running.unwrap().wait(stopped).await.unwrap()
+    });
+    let came = plan.views.iter().map(|view| came(&folder.join(format!("{}.jsonl", view.name)))).collect();
+    (came, summary)
+}
+
+fn came(file: &Path) -> Came {
+    let mut came = Came::new();
+    for line in std::fs::read_to_string(file).unwrap().lines() {
+        let Value::Object(mut row) = serde_json::from_str(line).unwrap() else { panic!("no object: {line}") };
+        let key = row.shift_remove("k").and_then(|key| key.as_str().map(ToOwned::to_owned));
+        let time = row.shift_remove("at").and_then(|time| time.as_i64());
+        let values = row.into_iter().map(|(_, value)| value).collect();
+        came.entry((key.unwrap(), time.unwrap())).or_default().push(values);
+    }
+    came
+}
+
+/// What is wrong with what came out of a view that gives a row at each step, or nothing.
+fn compare(view: &View, wanted: &[Given], mut came: Came) -> Result<(), String> {
+    let mut groups: BTreeMap<(String, i64), Vec<&Given>> = BTreeMap::new();
+    for given in wanted {
+        groups.entry((given.key.clone(), given.time * 1_000)).or_default().push(given);
+    }
+    for (place, wanted) in groups {
+        let mut rows = came.remove(&place).unwrap_or_default();
+        let wrong = |rows: &[Vec<Value>]| Err(format!("{place:?}: wanted {wanted:?}, came {rows:?}, of {view:?}"));
+        if wanted.iter().all(|given| given.optional) && rows.is_empty() {
+            continue;
+        }
+        if wanted.iter().any(|given| given.again) {
+            // Of rows that come again the last counts.
+            rows.drain(..rows.len().saturating_sub(1));
+        }
+        let written = |values: &Vec<Value>| values.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut values: Vec<Vec<Value>> = wanted.iter().map(|given| given.values.clone()).collect();
+        if values.len() > 1 {
+            values.sort_by_key(written);
+            rows.sort_by_key(written);
+        }
+        if rows.len() != values.len() || !rows.iter().zip(&values).all(|(row, values)| same_rows(row, values)) {
+            return wrong(&rows);
+        }
+    }
+    if came.is_empty() { Ok(()) } else { Err(format!("nobody wanted {came:?} of {view:?}")) }
+}
+
+fn check(sources: &[Stream; 2], views: &[View], ways: &[(usize, usize)]) -> Result<(), TestCaseError> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, source) in ["a.jsonl", "b.jsonl"].iter().zip(sources) {
+        std::fs::write(folder.path().join(name), source.text()).unwrap();
+    }
+    let text = project(sources, views);
+    let plan = planned(folder.path(), &text);
+    let Expected { views: wanted, dead, unsure } = expected(sources, views);
+    for (shards, batch) in ways {
+        let (came, mut summary) = run(folder.path(), &plan, *shards, *batch);
+        let fail = |detail: String| {
+            let [a, b] = sources;
+            let (a, b) = (a.text(), b.text());
+            TestCaseError::fail(format!("{shards} shards, {batch} rows a batch: {detail}\n{text}\na:\n{a}\nb:\n{b}"))
+        };
+        prop_assert!(summary.stopped.is_empty(), "{:?}\n{text}", summary.stopped);
+        for (number, ((view, wanted), came)) in views.iter().zip(&wanted).zip(came).enumerate() {
+            compare(view, wanted, came).map_err(|detail| fail(format!("view{number}: {detail}")))?;
+        }
+        let late = dead.get("late").copied().unwrap_or(0);
+        let came_late = summary.dead.get("late").copied().unwrap_or(0);
+        if (late.saturating_sub(unsure)..=late).contains(&came_late) && late > 0 {
+            summary.dead.insert("late", late);
+        }
+        if summary.dead != dead {
+            return Err(fail(format!("dead letters: wanted {dead:?}, came {:?}", summary.dead)));
+        }
+    }
+    Ok(())
+}
+
+fn cases(short: u32) -> u32 {
+    std::env::var("MILLRACE_SOAK").ok().and_then(|cases| cases.parse().ok()).unwrap_or(short)
+}
+
+fn config(cases: u32) -> Config {
+    Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() }
+}
+
+fn streams(most: usize) -> impl Strategy<Value = [Stream; 2]> {
+    (stream(most, false), stream(most, true)).prop_map(|(a, b)| [a, b])
+}
+
+/// Runs the cases on several threads, since a run mostly waits for its own threads.
+fn through<S>(cases: u32, strategy: impl Fn() -> S + Sync)
+where
+    S: Strategy<Value = ([Stream; 2], Vec<View>, Vec<(usize, usize)>)>,
+{
+    let some = || {
+        let mut runner = TestRunner::new(config(cases.div_ceil(THREADS)));
+        let result = runner.run(&strategy(), |(sources, views, ways)| check(&sources, &views, &ways));
+        // The message holds all that there is to know: the values themselves would only say it again.
+        match result {
+            Ok(()) => None,
+            Err(TestError::Fail(reason, _)) => Some(reason.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
+    };
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(some)).collect();
+        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+#[test]
+fn what_comes_out_is_what_a_plain_engine_computes() {
+    let shards = || prop::sample::select(SHARDS.to_vec());
+    let way = || (shards(), prop::sample::select(BATCHES.to_vec())).prop_map(|way| vec![way]);
+    through(cases(CASES), || (streams(60), views(24), way()));
+}
+
+#[test]
+fn shards_and_batches_change_nothing() {
+    let ways: Vec<_> = SHARDS.iter().flat_map(|shards| BATCHES.map(|batch| (*shards, batch))).collect();
+    through(cases(PERMUTED), || (streams(120), views(12), Just(ways.clone())));
+}
+
+/// Rows of key `k0` at these times.
+fn at(times: &[i64]) -> Stream {
+    let row = |at: &i64| Event::Row(Fields { key: Some(0), at: *at, v: Some(1), x: None, s: None, big: None });
+    Stream { delay: 0, events: times.iter().map(row).collect() }
+}
+
+/// A view of `a` that counts, and one of that view that sums its counts: the last one's rows at one row and at 1,024 rows a batch.
+fn cut(times: &[i64], windows: [Window; 2]) -> [Came; 2] {
+    let [inner, outer] = windows;
+    let views = [View::counting(From::A, inner), View::counting(From::View(0), outer)];
+    let sources = [at(times), at(&[])];
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.jsonl"), sources[0].text()).unwrap();
+    let plan = planned(folder.path(), &project(&sources, &views));
+    [1, 1024].map(|batch| run(folder.path(), &plan, 1, batch).0.pop().unwrap())
+}
+
+/// After the window was empty at 4,750 a row behind the watermark comes, and the window that it has left is given again:
+/// that is not what the row after the empty one is held against.
+#[test]
+fn the_row_after_an_empty_window_is_given_whatever_is_given_again() {
+    let window = Window::Grid { size: 4_000, step: 1_000, offset: 750 };
+    let view = View { lateness: 6_500, ..View::counting(From::A, window) };
+    let sources = [Stream { delay: 2_000, ..at(&[0, 2_000, 6_000, 7_000, -2_000]) }, at(&[])];
+    let other = |event: &mut Event| match event {
+        Event::Row(fields) if matches!(fields.at, 2_000 | 7_000) => fields.key = Some(1),
+        _ => {}
+    };
+    let [mut a, b] = sources;
+    a.events.iter_mut().for_each(other);
+    let view = [view, View::counting(From::B, Window::Latest)];
+    check(&[a, b], &view, &[(1, 1), (1, 1_024)]).unwrap();
+}
+
+/// The inner window `[0, 2000)` has fired or not when the row of 1,500 comes: then the outer one has its count or the
+/// one before.
+#[test]
+#[ignore = "known: rows that a window gives again are not handed on, and what is given again depends on the batches"]
+fn a_view_of_a_sliding_view_does_not_depend_on_batches() {
+    let inner = Window::Grid { size: 4_000, step: 1_000, offset: 0 };
+    let outer = Window::Over { range: None, rows: None };
+    let [one, many] = cut(&[1_000, 2_500, 1_500, 9_000], [inner, outer]);
+    assert_eq!(one, many);
+}
+
+/// The row of 1,000 comes to `over` after the watermark has passed it, since a view without a window knows no lateness.
+#[test]
+#[ignore = "known: rows of a view without a window are never late to `over` and sessions, and come there in any order"]
+fn over_a_view_of_all_rows_does_not_depend_on_batches() {
+    let [one, many] = cut(&[2_000, 5_000, 1_000], [Window::Latest, Window::Over { range: None, rows: None }]);
+    assert_eq!(one, many);
+}
