@@ -183,7 +183,13 @@ impl WindowOperator {
             if self.plan.skip_unchanged {
                 let unchanged = if again { Vec::new() } else { self.emitted.unchanged(slots, features)? };
                 self.emitted.note(slots, end, features, &kept, rows.absent.as_deref())?;
-                kept.iter_mut().zip(unchanged).for_each(|(kept, unchanged)| *kept &= !unchanged);
+                // A key that goes is told, also where its features were those of an empty window before.
+                let goes = |row: usize| {
+                    !self.plan.emit_empty && rows.absent.as_ref().and_then(|absent| absent.get(row)) == Some(&true)
+                };
+                for (row, (kept, unchanged)) in kept.iter_mut().zip(unchanged).enumerate() {
+                    *kept &= !unchanged || goes(row);
+                }
             }
             let deleted = rows.absent.filter(|_| !self.plan.emit_empty).map(BooleanArray::from);
             let online = if online { OnlineRows::All } else { OnlineRows::None };

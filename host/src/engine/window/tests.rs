@@ -251,6 +251,19 @@ fn a_window_that_empties_gives_one_empty_row_or_a_deletion() {
 }
 
 #[test]
+fn a_key_is_deleted_though_its_features_stay_as_they_were() {
+    let spec = WindowSpec { size: 20 * UNIT, step: 10 * UNIT, offset: 0 };
+    let mut plan = plan(spec, 0, false).as_ref().clone();
+    for used in plan.grids.iter_mut().flat_map(|grid| &mut grid.aggregates) {
+        used.filter = Some(1);
+    }
+    // Nothing passes the filter, so the features are those of an empty window all along.
+    let out = run(Arc::new(plan), &[(&[(7, 3 * UNIT, -5)], 100 * UNIT)]);
+    assert_eq!(out.len(), 2);
+    assert_eq!(out[1].deleted.as_ref().map(|deleted| deleted.value(0)), Some(true));
+}
+
+#[test]
 fn without_skipping_every_step_of_a_living_key_is_given() {
     let spec = WindowSpec { size: 30 * UNIT, step: 10 * UNIT, offset: 0 };
     let plan = WindowPlan { skip_unchanged: false, ..plan(spec, 0, true).as_ref().clone() };
