@@ -1,6 +1,9 @@
 //! What a view gives out.
 
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow::buffer::ScalarBuffer;
+
+use crate::time::Micros;
 
 /// Whether a row is final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,4 +38,7 @@ pub struct Emission {
     pub deleted: Option<BooleanArray>,
     /// Whether these rows replace ones that were given before, since a row came behind the watermark.
     pub again: bool,
+    /// For each row the watermark of its partition before it, where rows are passed on as they come; else no row is
+    /// behind the view's watermark.
+    pub before: Option<ScalarBuffer<Micros>>,
 }

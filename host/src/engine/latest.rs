@@ -46,6 +46,13 @@ impl LatestPlan {
         chosen.sort_unstable();
         let online =
             if chosen.len() == batch.len() { OnlineRows::All } else { OnlineRows::Some(UInt32Array::from(chosen)) };
-        Ok(Emission { kind: EmissionKind::Close, batch: rows, online, deleted: None, again: false })
+        Ok(Emission {
+            kind: EmissionKind::Close,
+            batch: rows,
+            online,
+            deleted: None,
+            again: false,
+            before: Some(batch.before.clone()),
+        })
     }
 }

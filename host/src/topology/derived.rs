@@ -53,7 +53,7 @@ pub(super) fn derived_rows(
     };
     Ok(Some(Rows {
         times: times.values().clone(),
-        before: vec![BEFORE_ALL; batch.num_rows()].into(),
+        before: emission.before.clone().unwrap_or_else(|| vec![BEFORE_ALL; batch.num_rows()].into()),
         lineage: Lineage::Mixed(encoded.hashes().iter().map(trace).collect()),
         batch,
     }))

@@ -193,7 +193,8 @@ impl WindowOperator {
             }
             let deleted = rows.absent.filter(|_| !self.plan.emit_empty).map(BooleanArray::from);
             let online = if online { OnlineRows::All } else { OnlineRows::None };
-            let emission = Emission { kind: EmissionKind::Close, batch: rows.batch, online, deleted, again };
+            let emission =
+                Emission { kind: EmissionKind::Close, batch: rows.batch, online, deleted, again, before: None };
             out.emissions.extend(keep(emission, kept)?);
         }
         Ok(())
@@ -223,6 +224,7 @@ impl WindowOperator {
                 online: OnlineRows::All,
                 deleted: None,
                 again: false,
+                before: None,
             };
             out.emissions.extend(keep(emission, rows.kept)?);
         }

@@ -257,7 +257,14 @@ impl OverOperator {
         let feature_rows = plan.features.rows(keys, stamps, carried, &values)?;
         out.failed.extend(feature_rows.failed);
         let online = newest_of_keys(ready, &given);
-        out.emissions.push(Emission { kind, batch: feature_rows.batch, online, deleted: None, again: false });
+        out.emissions.push(Emission {
+            kind,
+            batch: feature_rows.batch,
+            online,
+            deleted: None,
+            again: false,
+            before: None,
+        });
         Ok(())
     }
 
