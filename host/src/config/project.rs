@@ -79,6 +79,11 @@ impl Project {
         all.all(|other| other.value == first.value).then_some(first)
     }
 
+    /// Whether a view reads that source or view.
+    pub fn is_read(&self, name: &str) -> bool {
+        self.views.iter().any(|view| view.reads().any(|read| read.value == name))
+    }
+
     /// The view of that name.
     pub fn view(&self, name: &str) -> Option<&View> {
         self.views.iter().find(|view| view.name.value == name)

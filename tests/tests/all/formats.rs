@@ -242,6 +242,45 @@ fn a_followed_file_is_served_as_it_grows() {
     assert!(letters.contains(r#""detail":"line 3: field at: \"never\" is no number""#), "{letters}");
 }
 
+/// A file that only a join reads gives its columns as well.
+#[test]
+fn a_parquet_file_may_be_a_joins_other_side() {
+    let project = Project::new(
+        r#"
+[project]
+name = "joined"
+[entities.user]
+keys = { user = "int64" }
+[sources.clicks]
+type = "file"
+path = "clicks.jsonl"
+schema = { at = "timestamp", user = "int64" }
+event-time = { column = "at", format = "epoch-millis" }
+[sources.values]
+type = "file"
+path = "events.parquet"
+format = "parquet"
+event-time = { column = "at" }
+[views.clicks_valued]
+entity = "user"
+from = "clicks"
+join = { source = "values", on = ["user"], columns = ["value"] }
+output = { type = "file", path = "rows.jsonl" }
+features = { value = { expr = "value" } }
+"#,
+    );
+    parquet(File::create(project.path("events.parquet")).unwrap());
+    let late = NEW_YEAR + 3_600_000;
+    project.write_lines(
+        "clicks.jsonl",
+        [json!({"at": late, "user": 1}).to_string(), json!({"at": late, "user": 99}).to_string()],
+    );
+    project.run([""; 0]);
+    let mut rows = project.rows("rows.jsonl");
+    rows.sort_by_key(|row| row["user"].as_i64());
+    assert!(rows[0]["value"].is_number() && rows[1]["value"].is_null(), "{rows:?}");
+}
+
 #[test]
 fn what_does_not_fit_its_file_is_said_with_its_place() {
     let project = Project::new(PROJECT);

@@ -13,9 +13,8 @@ use crate::source::parquet as parquet_file;
 pub(super) fn with_schemas(project: &Project, errors: &mut Diagnostics) -> Option<Project> {
     let mut whole = project.clone();
     let mut complete = true;
-    let read =
-        |source: &Source| project.views.iter().any(|view| view.from.iter().any(|from| from.value == source.name.value));
-    for source in whole.sources.iter_mut().filter(|source| matches!(source.format, Format::Parquet) && read(source)) {
+    let wanted = |source: &Source| matches!(source.format, Format::Parquet) && project.is_read(&source.name);
+    for source in whole.sources.iter_mut().filter(|source| wanted(source)) {
         let SourceKind::File { path, .. } = &source.kind else { continue };
         match parquet_file::schema(path) {
             Err(message) => {

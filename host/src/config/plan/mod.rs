@@ -189,16 +189,8 @@ pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm:
     let mut errors = Diagnostics::new(text.clone());
     let Some(project) = &file_columns::with_schemas(project, &mut errors) else { return Err(errors) };
     let components = Components::load(project, engine, &mut errors);
-    let read = |source: &&project::Source| {
-        let name = &source.name.value;
-        let reads = |view: &project::View| {
-            let joined = view.joins.iter().any(|join| join.source.value == *name);
-            joined || view.from.iter().any(|from| from.value == *name)
-        };
-        project.views.iter().any(reads)
-    };
-    let sources =
-        project.sources.iter().filter(read).map(|source| source_plan(source, &mut errors)).collect::<Vec<_>>();
+    let read = project.sources.iter().filter(|source| project.is_read(&source.name));
+    let sources = read.map(|source| source_plan(source, &mut errors)).collect::<Vec<_>>();
     let sources: Vec<SourcePlan> = sources.into_iter().flatten().collect();
     let mut graph = Graph { sources, stages: Vec::new(), views: vec![None; project.views.len()] };
     for index in order::upstream_first(&project.views) {

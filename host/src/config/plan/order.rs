@@ -5,10 +5,7 @@ use crate::config::project::View;
 /// The indices of all views, upstream first, else in the order written; views that read each other in a circle, which
 /// validation refuses, come last.
 pub(super) fn upstream_first(views: &[View]) -> Vec<u16> {
-    let reads = |view: &View, other: &View| {
-        let name = &other.name.value;
-        view.from.iter().any(|from| from.value == *name) || view.joins.iter().any(|join| join.source.value == *name)
-    };
+    let reads = |view: &View, other: &View| view.reads().any(|read| read.value == other.name.value);
     let mut left: Vec<(u16, &View)> = (0..).zip(views).collect();
     let mut order = Vec::with_capacity(views.len());
     while !left.is_empty() {

@@ -18,7 +18,7 @@ pub(super) fn version<'a>(
 ) -> String {
     let mut lines = vec![format!("semantics {SEMANTICS}")];
     lines.extend(digests.iter().map(|digest| format!("udf {digest}")));
-    for name in view.from.iter().chain(view.joins.iter().map(|join| &join.source)) {
+    for name in view.reads() {
         if let Some(source) = project.source(name) {
             describe_source(source, &mut lines);
         } else if let Some(view) = upstream(name) {

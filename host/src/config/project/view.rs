@@ -49,6 +49,13 @@ pub struct View {
     pub features: Vec<Feature>,
 }
 
+impl View {
+    /// The sources and views that it reads, joins included.
+    pub fn reads(&self) -> impl Iterator<Item = &Spanned<String>> {
+        self.from.iter().chain(self.joins.iter().map(|join| &join.source))
+    }
+}
+
 /// A name and the SQL expression that gives its value.
 #[derive(Clone, Debug)]
 pub struct Named {

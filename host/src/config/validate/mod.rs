@@ -57,9 +57,8 @@ fn names(project: &Project, diagnostics: &mut Diagnostics) {
 /// No view reads itself, at once or through others; one report a circle, at the view of it that is written first.
 fn circles(project: &Project, diagnostics: &mut Diagnostics) {
     let reads = |view: &View| -> Vec<Spanned<String>> {
-        let names = view.from.iter().chain(view.joins.iter().map(|join| &join.source));
         // A name of both is in error already.
-        names.filter(|name| project.source(name).is_none()).cloned().collect()
+        view.reads().filter(|name| project.source(name).is_none()).cloned().collect()
     };
     let mut told: Vec<&str> = Vec::new();
     for view in &project.views {
