@@ -12,7 +12,6 @@ use crate::config::plan::{Plan, ServicePlan};
 use crate::engine::combine::{Combiner, Released};
 use crate::engine::emission::Emission;
 use crate::engine::watermark::{CombinedWatermark, Progress};
-use crate::time::MILLISECOND;
 
 /// One service.
 struct Service {
@@ -45,18 +44,13 @@ impl Combining {
         })
     }
 
-    /// A shard of a view has come this far.
+    /// A shard of a view has come this far: no more rows with an event timestamp below come, as those behind it hear too.
     pub(super) fn progress(
         &mut self,
         view: u16,
         shard: usize,
         progress: Progress,
     ) -> Result<Vec<(usize, RecordBatch)>, TopologyError> {
-        // A windowed view stamps a row a millisecond before its window's end.
-        let progress = match progress {
-            Progress::Active(time) => Progress::Active(time.saturating_sub(MILLISECOND)),
-            other => other,
-        };
         self.each(view, |service, place, shards| match service.watermark.update(place * shards + shard, progress) {
             Some(_) => service.release(),
             None => Ok(None),

@@ -48,7 +48,7 @@ pub(super) enum Output {
         /// The rows.
         emission: Box<Emission>,
         /// For each partition that the shard has seen for this view the offset after the last one folded.
-        positions: Vec<(Origin, i64)>,
+        positions: Arc<[(Origin, i64)]>,
     },
     /// Behind its rows: how far a shard of a view that a service combines has come.
     Progress {

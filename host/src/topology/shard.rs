@@ -247,7 +247,7 @@ impl Shard {
                     ways::send(front, &rows, Some(&positions), board, names, given);
                 }
             }
-            outputs.push(Output::Rows { view: self.view, emission: Box::new(emission), positions: positions.to_vec() });
+            outputs.push(Output::Rows { view: self.view, emission: Box::new(emission), positions: positions.clone() });
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ impl<'a> Joins<'a> {
     }
 
     /// The columns behind the joins, of rows that have `left` before them.
-    pub(super) fn schema(&self, left: &SchemaRef, view: &View, errors: &mut Diagnostics) -> Option<SchemaRef> {
+    pub(super) fn schema(&self, left: &SchemaRef, errors: &mut Diagnostics) -> Option<SchemaRef> {
         let own = left.fields().iter().filter(|field| field.name() != EVENT_TIMESTAMP);
         let mut fields: Vec<FieldRef> = own.cloned().collect();
         let mut whole = true;
@@ -87,7 +87,6 @@ impl<'a> Joins<'a> {
             }
             fields.extend(resolved.columns.iter().map(|(field, _)| field.clone()));
         }
-        let _ = view;
         fields.push(event_timestamp_field());
         whole.then(|| Arc::new(Schema::new(fields)) as SchemaRef)
     }
@@ -118,11 +117,9 @@ impl<'a> Joins<'a> {
     }
 
     /// Adds a stage a join; gives the last as what comes next reads it.
-    #[expect(clippy::too_many_arguments, reason = "what a stage is made of")]
     pub(super) fn stages(
         &self,
-        view_index: u16,
-        view: &View,
+        view: u16,
         upstreams: &[Upstream],
         used: &BTreeSet<String>,
         reach: Micros,
@@ -140,10 +137,9 @@ impl<'a> Joins<'a> {
                 .flat_map(|resolved| resolved.join.on.iter().map(|on| on.left.value.as_str()))
                 .collect();
             let wanted = |name: &str| used.contains(name) || later.contains(name);
-            let last = stage(view_index, resolved, &lefts, &wanted, reach, graph, errors)?;
+            let last = stage(view, resolved, &lefts, &wanted, reach, graph, errors)?;
             lefts = vec![last];
         }
-        let _ = view;
         lefts.pop()
     }
 }

@@ -76,7 +76,7 @@ impl ViewPlanner<'_> {
     ) -> Option<Vec<Left>> {
         // With all columns first, to learn which are used behind the joins.
         let (first, others) = upstreams.split_first()?;
-        let all = joins.schema(&first.schema, view, self.errors)?;
+        let all = joins.schema(&first.schema, self.errors)?;
         let way = self.way(view, all.clone(), all, event_times)?;
         let mut used = way.used;
         used.extend(way.condition.iter().flat_map(Expression::columns));
@@ -84,7 +84,7 @@ impl ViewPlanner<'_> {
             joins.same_columns(&first.schema, other, &used, view, self.errors)?;
         }
         let reach = lateness(view, true).map_or(0, |lateness| lateness.reach());
-        let last = joins.stages(index, view, upstreams, &used, reach, self.graph, self.errors)?;
+        let last = joins.stages(index, upstreams, &used, reach, self.graph, self.errors)?;
         Some(vec![last])
     }
 
