@@ -211,8 +211,7 @@ impl Grid {
     ) {
         for spec in &self.plan.specs {
             let mut end = spec.enters(number);
-            let last = spec.leaves(number).saturating_add(spec.step - step);
-            while end <= fired && end <= last {
+            while end <= fired && end <= spec.leaves(number) {
                 corrections.entry(end).or_default().extend(slots.clone());
                 end = end.saturating_add(step);
             }
