@@ -1,7 +1,10 @@
 //! What a view gives out.
 
+use std::hash::Hash;
+
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
+use hashbrown::HashMap;
 
 use crate::time::Micros;
 
@@ -23,6 +26,26 @@ pub enum OnlineRows {
     All,
     /// These rows.
     Some(UInt32Array),
+}
+
+impl OnlineRows {
+    /// Of each key, named by its slot or its bytes, the row with the greatest time; of equal times the later row.
+    pub(super) fn newest<K: Eq + Hash>(rows: impl ExactSizeIterator<Item = (K, Micros)>) -> Self {
+        let all = rows.len();
+        let mut newest: HashMap<K, (Micros, u32)> = HashMap::with_capacity(all);
+        for (row, (key, time)) in (0_u32..).zip(rows) {
+            let known = newest.entry(key).or_insert((time, row));
+            if time >= known.0 {
+                *known = (time, row);
+            }
+        }
+        if newest.len() == all {
+            return Self::All;
+        }
+        let mut rows: Vec<u32> = newest.into_values().map(|(_, row)| row).collect();
+        rows.sort_unstable();
+        Self::Some(rows.into())
+    }
 }
 
 /// Feature rows: keys in the order of their names, event timestamp, features.

@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use hashbrown::HashMap;
 
 use super::emission::{Emission, EmissionKind, OnlineRows};
 use super::key;
@@ -35,17 +34,8 @@ impl LatestPlan {
         columns.push(timestamps(&batch.times));
         columns.extend(batch.inputs.iter().cloned());
         let rows = RecordBatch::try_new(self.schema.clone(), columns)?;
-        let mut newest: HashMap<&[u8], (u32, i64)> = HashMap::with_capacity(batch.len());
-        for (row, time) in (0_u32..).zip(batch.times.iter()) {
-            let entry = newest.entry(batch.keys.get(row as usize)).or_insert((row, *time));
-            if *time >= entry.1 {
-                *entry = (row, *time);
-            }
-        }
-        let mut chosen: Vec<u32> = newest.into_values().map(|(row, _)| row).collect();
-        chosen.sort_unstable();
         let online =
-            if chosen.len() == batch.len() { OnlineRows::All } else { OnlineRows::Some(UInt32Array::from(chosen)) };
+            OnlineRows::newest((0..batch.len()).map(|row| batch.keys.get(row)).zip(batch.times.iter().copied()));
         Ok(Emission {
             kind: EmissionKind::Close,
             batch: rows,

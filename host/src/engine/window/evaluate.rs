@@ -8,7 +8,7 @@ use super::pane::{Found, Pane, Partial, Spoiled, interleave};
 use super::plan::WindowPlan;
 use super::spec::{WindowSpec, nodes};
 use crate::engine::aggregate::instance::Instance;
-use crate::engine::guard::GuardError;
+use crate::engine::guard::{Applied, GuardError};
 use crate::record::Columns;
 use crate::time::Micros;
 
@@ -80,12 +80,9 @@ impl<'a> Window<'a> {
         let state =
             if merged.positions.len() == self.rows { merged.state } else { fill(merged, self.rows, aggregate)? };
         let (since, until) = (vec![self.bounds.0; self.rows], vec![self.bounds.1; self.rows]);
-        let applied = aggregate.evaluate(&state, &since, &until)?;
-        spoiled.extend(applied.refused.into_iter().map(|refusal| (refusal.row, refusal.detail)));
-        match applied.origin {
-            None => Ok(applied.output),
-            Some(origin) => spread(&applied.output, &origin, self.rows),
-        }
+        let mut applied = aggregate.evaluate(&state, &since, &until)?;
+        spoiled.extend(applied.refused.drain(..).map(|refusal| (refusal.row, refusal.detail)));
+        laid_out(applied, self.rows)
     }
 }
 
@@ -122,15 +119,16 @@ fn fill(merged: Partial, rows: usize, aggregate: &mut Instance) -> Result<Column
     Ok(interleave(&merged.state, &aggregate.initial(1)?, &sources)?)
 }
 
-/// Outputs of some keys laid out over all; null for those that have none, which are spoiled.
-pub(super) fn spread(output: &Columns, origin: &[u32], rows: usize) -> Result<Columns, GuardError> {
+/// One output row for each of `rows` keys, whatever the aggregate gave: null for those that it refused.
+pub(super) fn laid_out(applied: Applied, rows: usize) -> Result<Columns, GuardError> {
+    let Some(origin) = applied.origin else { return Ok(applied.output) };
     let mut indices: Vec<Option<u32>> = vec![None; rows];
     for (row, position) in (0_u32..).zip(origin) {
-        if let Some(index) = indices.get_mut(*position as usize) {
+        if let Some(index) = indices.get_mut(position as usize) {
             *index = Some(row);
         }
     }
     let indices = arrow::array::UInt32Array::from(indices);
-    let columns = output.columns.iter().map(|column| arrow::compute::take(column, &indices, None));
+    let columns = applied.output.columns.iter().map(|column| arrow::compute::take(column, &indices, None));
     Ok(Columns { rows, columns: columns.collect::<Result<_, _>>()? })
 }

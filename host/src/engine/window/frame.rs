@@ -1,6 +1,7 @@
 //! What the aggregates of an `over` view see: frames of a key's rows, folded in slabs, and the state of those that only
 //! ever grow.
 
+use super::evaluate::laid_out;
 use super::over::{Frame, Held, History, OverPlan, OverUse, held_input};
 use super::state::StateTable;
 use super::{Outcome, Refused};
@@ -25,11 +26,7 @@ pub(super) struct RunningState {
 
 impl RunningState {
     pub(super) fn new(plan: &OverPlan) -> Self {
-        let table = |used: &OverUse| {
-            let state = &used.used.factory.signature().state;
-            let kinds: Vec<_> = state.iter().map(|field| field.data_type().clone()).collect();
-            used.frame.is_running().then(|| StateTable::new(&kinds))
-        };
+        let table = |used: &OverUse| used.frame.is_running().then(|| StateTable::of(used.used.factory.as_ref()));
         Self { tables: plan.aggregates.iter().map(table).collect(), rows: Vec::new(), used: 0 }
     }
 
@@ -71,15 +68,17 @@ impl<'a> Frames<'a> {
         self.histories.get(slot as usize).map(|history| history.rows.as_slice()).unwrap_or_default()
     }
 
+    /// A key's rows of a time.
+    fn rows_at(&self, slot: u32, time: Micros) -> impl Iterator<Item = &'a Held> + use<'a> {
+        let rows = self.history(slot);
+        let first = rows.partition_point(|held| held.time < time);
+        rows.iter().skip(first).take_while(move |held| held.time == time)
+    }
+
     /// The rows to give, each with its group.
     pub(super) fn rows(&self) -> Vec<(u32, &'a Held)> {
-        let of = |(group, (slot, time)): (u32, &(u32, Micros))| {
-            let rows = self.history(*slot);
-            let first = rows.partition_point(|held| held.time < *time);
-            let same = rows.iter().skip(first).take_while(|held| held.time == *time).collect::<Vec<_>>();
-            same.into_iter().map(move |held| (group, held)).collect::<Vec<_>>()
-        };
-        (0..).zip(self.ready).flat_map(of).collect()
+        let of = |(group, (slot, time))| self.rows_at(slot, time).map(move |held| (group, held));
+        (0..).zip(self.ready.iter().copied()).flat_map(of).collect()
     }
 
     /// What an aggregate gives for each group.
@@ -97,9 +96,7 @@ impl<'a> Frames<'a> {
         } else {
             let frames = self.ready.iter().map(|(slot, time)| self.frame(index, used.frame, *slot, *time));
             let frames: Vec<Vec<&Held>> = frames.collect();
-            let kinds: Vec<_> =
-                used.used.factory.signature().state.iter().map(|field| field.data_type().clone()).collect();
-            let mut table = StateTable::new(&kinds);
+            let mut table = StateTable::of(used.used.factory.as_ref());
             table.append(&fold.aggregate.initial(frames.len())?).map_err(GuardError::Call)?;
             let rows: Vec<u32> = (0..).take(frames.len()).collect();
             let own = |group: usize, held: &Held| self.ready.get(group).is_some_and(|(_, time)| held.time == *time);
@@ -114,10 +111,7 @@ impl<'a> Frames<'a> {
         for refusal in &applied.refused {
             fold.out.failed.push(("an aggregate".into(), 1, refusal.detail.clone()));
         }
-        match applied.origin {
-            None => Ok(applied.output),
-            Some(origin) => super::evaluate::spread(&applied.output, &origin, self.ready.len()),
-        }
+        laid_out(applied, self.ready.len())
     }
 
     /// The rows that an aggregate sees at a time, oldest first.
@@ -167,9 +161,7 @@ impl<'a> Frames<'a> {
             return in_order(states, &order).map_err(GuardError::Call);
         }
         // Provisional: what waits is folded into a copy.
-        let kinds: Vec<_> =
-            fold.used.used.factory.signature().state.iter().map(|field| field.data_type().clone()).collect();
-        let mut copy = StateTable::new(&kinds);
+        let mut copy = StateTable::of(fold.used.used.factory.as_ref());
         copy.append(&table.gather(&rows)).map_err(GuardError::Call)?;
         let groups: Vec<u32> = (0..).take(rows.len()).collect();
         let waiting = |(slot, time): &(u32, Micros)| {
@@ -182,13 +174,10 @@ impl<'a> Frames<'a> {
         Ok(copy.gather(&groups))
     }
 
-    /// The rows of a group's own time.
+    /// The rows of a group's own time that an aggregate folds.
     fn fresh(&self, index: usize, group: usize) -> Vec<&'a Held> {
         let Some((slot, time)) = self.ready.get(group) else { return Vec::new() };
-        let rows = self.history(*slot);
-        let first = rows.partition_point(|held| held.time < *time);
-        let same = rows.iter().skip(first).take_while(|held| held.time == *time);
-        same.filter(|held| held.folds & (1 << index) != 0).collect()
+        self.rows_at(*slot, *time).filter(|held| held.folds & (1 << index) != 0).collect()
     }
 }
 

@@ -84,10 +84,7 @@ impl Grid {
     ) -> Result<(), GuardError> {
         let Self { plan, aggregates, panes, last, group_of } = self;
         let pane = panes.entry(number).or_insert_with(|| {
-            let tables = plan.aggregates.iter().map(|used| {
-                let types: Vec<_> = used.factory.signature().state.iter().map(|f| f.data_type().clone()).collect();
-                StateTable::new(&types)
-            });
+            let tables = plan.aggregates.iter().map(|used| StateTable::of(used.factory.as_ref()));
             Pane::new(tables.collect())
         });
         let pane_rows: Vec<u32> = match rows {

@@ -256,7 +256,7 @@ impl OverOperator {
         let stamps = given.iter().map(|(_, held)| held.time).collect();
         let feature_rows = plan.features.rows(keys, stamps, carried, &values)?;
         out.failed.extend(feature_rows.failed);
-        let online = newest_of_keys(ready, &given);
+        let online = OnlineRows::newest(given.iter().map(|(group, held)| (slot(group), held.time)));
         out.emissions.push(Emission {
             kind,
             batch: feature_rows.batch,
@@ -341,24 +341,6 @@ impl OverOperator {
             self.keys.release(slot);
         }
     }
-}
-
-/// Which rows go online: of each key the last.
-fn newest_of_keys(ready: &[(u32, Micros)], given: &[(u32, &Held)]) -> OnlineRows {
-    let mut newest: BTreeMap<u32, (Micros, u32)> = BTreeMap::new();
-    for (row, (group, held)) in (0_u32..).zip(given) {
-        let slot = ready.get(*group as usize).map_or(0, |(slot, _)| *slot);
-        let known = newest.entry(slot).or_insert((held.time, row));
-        if held.time >= known.0 {
-            *known = (held.time, row);
-        }
-    }
-    if newest.len() == given.len() {
-        return OnlineRows::All;
-    }
-    let mut rows: Vec<u32> = newest.into_values().map(|(_, row)| row).collect();
-    rows.sort_unstable();
-    OnlineRows::Some(rows.into())
 }
 
 /// The column of an input, of rows that are held.

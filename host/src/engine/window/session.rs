@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::array::UInt32Array;
 use arrow::compute::take;
 
+use super::evaluate::laid_out;
 use super::grid::kept_rows;
 use super::plan::AggregateUse;
 use super::state::StateTable;
@@ -73,16 +74,13 @@ impl SessionOperator {
     /// # Errors
     /// An aggregate's instance could not be made.
     pub fn new(plan: Arc<SessionPlan>) -> Result<Self, CallError> {
-        let kinds = |used: &AggregateUse| -> Vec<_> {
-            used.factory.signature().state.iter().map(|field| field.data_type().clone()).collect()
-        };
         Ok(Self {
             aggregates: plan
                 .aggregates
                 .iter()
                 .map(|used| Instance::create(used.factory.as_ref()))
                 .collect::<Result<_, _>>()?,
-            tables: plan.aggregates.iter().map(|used| StateTable::new(&kinds(used))).collect(),
+            tables: plan.aggregates.iter().map(|used| StateTable::of(used.factory.as_ref())).collect(),
             free: Vec::new(),
             keys: KeyIndex::default(),
             sessions: Vec::new(),
@@ -297,25 +295,12 @@ impl SessionOperator {
             for refusal in &applied.refused {
                 out.failed.push(("an aggregate".into(), 1, refusal.detail.clone()));
             }
-            values.push(match applied.origin {
-                None => applied.output,
-                Some(origin) => super::evaluate::spread(&applied.output, &origin, rows.len())?,
-            });
+            values.push(laid_out(applied, rows.len())?);
         }
         let keys = ready.iter().map(|(slot, _)| self.keys.key(*slot));
         let given = self.plan.features.rows(keys, stamps, Vec::new(), &values)?;
         out.failed.extend(given.failed);
-        let mut last: BTreeMap<u32, u32> = BTreeMap::new();
-        for (row, (slot, _)) in (0_u32..).zip(ready) {
-            last.insert(*slot, row);
-        }
-        let online = if last.len() == ready.len() {
-            OnlineRows::All
-        } else {
-            let mut rows: Vec<u32> = last.into_values().collect();
-            rows.sort_unstable();
-            OnlineRows::Some(rows.into())
-        };
+        let online = OnlineRows::newest(ready.iter().map(|(slot, session)| (*slot, session.last)));
         out.emissions.push(Emission { kind, batch: given.batch, online, deleted: None, again: false, before: None });
         Ok(())
     }

@@ -18,6 +18,7 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 
+use crate::engine::aggregate::AggregateFactory;
 use crate::engine::udf::CallError;
 use crate::record::Columns;
 
@@ -55,6 +56,12 @@ impl StateTable {
     /// An empty table of state rows of the given types.
     pub(super) fn new(types: &[DataType]) -> Self {
         Self { columns: types.iter().map(|kind| StateColumn::new(kind.clone())).collect(), rows: 0 }
+    }
+
+    /// An empty table for the state of an aggregate.
+    pub(super) fn of(factory: &dyn AggregateFactory) -> Self {
+        let kinds: Vec<_> = factory.signature().state.iter().map(|field| field.data_type().clone()).collect();
+        Self::new(&kinds)
     }
 
     /// How many rows there are.
