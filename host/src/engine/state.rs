@@ -1,0 +1,102 @@
+//! State on its way out of an operator and into another: what a checkpoint keeps.
+//!
+//! ```text
+//!   operator ── export(what changed) ──▶ parts ──▶ store        epoch after epoch
+//!   operator ◀── import(all parts, oldest epoch first) ──────   on start, whatever the number of shards then
+//! ```
+//! A part is rows of one table of an operator's state. Its first column is the key that a row belongs to, so that the
+//! rows find their shard again; the tables named [`SHARD`] have no key and say what all shards of the stage agree on.
+//!
+//! Always true: an operator that imports the parts that another one exported, all of them and in their order, gives out
+//! from then on what the other one would have given; a later row of the same key and part replaces an earlier one,
+//! unless the table says that its rows add up.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Field, Schema};
+
+use super::key;
+use super::udf::CallError;
+
+/// The table of what is not by key.
+pub const SHARD: u16 = u16::MAX;
+
+/// The name of the first column of a part with keys.
+const KEY: &str = "key";
+
+/// Rows of one table of an operator's state.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Which table; [`SHARD`] has no keys.
+    pub table: u16,
+    /// What of the table: a pane's number, say.
+    pub number: i64,
+    /// The rows; but for [`SHARD`], the first column holds the keys' canonical bytes.
+    pub rows: RecordBatch,
+}
+
+impl Part {
+    /// Rows of a table, one a key.
+    ///
+    /// # Errors
+    /// The columns are of different lengths: the host's fault.
+    pub(super) fn keyed<'a>(
+        table: u16,
+        number: i64,
+        keys: impl Iterator<Item = &'a [u8]>,
+        columns: &[ArrayRef],
+    ) -> Result<Self, CallError> {
+        let keys: ArrayRef = Arc::new(BinaryArray::from_iter_values(keys));
+        Self::of(table, number, std::iter::once((KEY.to_owned(), keys)).chain(named(columns)))
+    }
+
+    /// What all shards of a stage agree on: one row without a key.
+    ///
+    /// # Errors
+    /// The columns are of different lengths: the host's fault.
+    pub(super) fn shared(columns: &[ArrayRef]) -> Result<Self, CallError> {
+        Self::of(SHARD, 0, named(columns))
+    }
+
+    fn of(table: u16, number: i64, columns: impl Iterator<Item = (String, ArrayRef)>) -> Result<Self, CallError> {
+        let (fields, columns): (Vec<Field>, Vec<ArrayRef>) =
+            columns.map(|(name, column)| (Field::new(name, column.data_type().clone(), true), column)).unzip();
+        Ok(Self { table, number, rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)? })
+    }
+
+    /// The key of each row; none for what is not by key.
+    pub fn keys(&self) -> Option<&BinaryArray> {
+        let keys = self.rows.columns().first().filter(|_| self.table != SHARD)?;
+        (*keys.data_type() == DataType::Binary).then(|| keys.as_binary())
+    }
+
+    /// The columns behind the keys.
+    pub(super) fn columns(&self) -> &[ArrayRef] {
+        let keys = usize::from(self.table != SHARD);
+        self.rows.columns().get(keys..).unwrap_or_default()
+    }
+
+    /// The rows whose keys a shard owns; none where it owns none of them. What is not by key is every shard's.
+    ///
+    /// # Errors
+    /// The host's fault.
+    pub fn of_shard(&self, shard: usize, shards: usize) -> Result<Option<Self>, CallError> {
+        let Some(keys) = self.keys() else { return Ok(Some(self.clone())) };
+        let owned = |row: &u32| key::shard(key::group(keys.value(*row as usize)), shards) == shard;
+        let rows: Vec<u32> = (0_u32..).take(keys.len()).filter(owned).collect();
+        if rows.len() == keys.len() {
+            return Ok(Some(self.clone()));
+        }
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let rows = take_record_batch(&self.rows, &UInt32Array::from(rows))?;
+        Ok(Some(Self { rows, ..*self }))
+    }
+}
+
+fn named(columns: &[ArrayRef]) -> impl Iterator<Item = (String, ArrayRef)> {
+    columns.iter().enumerate().map(|(index, column)| (format!("c{index}"), column.clone()))
+}
