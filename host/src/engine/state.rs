@@ -13,10 +13,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, PrimitiveArray, RecordBatch, UInt32Array,
+};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 
+use super::guard::GuardError;
 use super::key;
 use super::udf::CallError;
 
@@ -25,6 +28,22 @@ pub const SHARD: u16 = u16::MAX;
 
 /// The name of the first column of a part with keys.
 const KEY: &str = "key";
+
+/// An operator whose state outlives it.
+pub trait Stateful {
+    /// Gives out what has changed since the last call, or `whole` all there is.
+    ///
+    /// # Errors
+    /// The host's fault.
+    fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError>;
+
+    /// Takes all that was exported since and with the last whole export, oldest first, by an operator that has taken
+    /// nothing yet; of every part only the rows of this one's shard.
+    ///
+    /// # Errors
+    /// The parts are of another plan, or user code gave no initial state.
+    fn import(&mut self, parts: &[Part]) -> Result<(), GuardError>;
+}
 
 /// Rows of one table of an operator's state.
 #[derive(Clone, Debug)]
@@ -97,6 +116,51 @@ impl Part {
     }
 }
 
+/// A column of fixed-width values.
+pub(super) fn numbers<T: ArrowPrimitiveType>(column: Option<&ArrayRef>) -> Result<&PrimitiveArray<T>, CallError> {
+    column.and_then(|column| column.as_primitive_opt::<T>()).ok_or_else(foreign)
+}
+
+/// State that is not of the plan that reads it: versions keep them apart, so it is the host's fault.
+pub(super) fn foreign() -> CallError {
+    CallError::Host("state of another plan".into())
+}
+
 fn named(columns: &[ArrayRef]) -> impl Iterator<Item = (String, ArrayRef)> {
     columns.iter().enumerate().map(|(index, column)| (format!("c{index}"), column.clone()))
+}
+
+/// Crashes for property tests: what operators exported, and operators that go on from it.
+#[cfg(test)]
+pub(super) mod testing {
+    use super::{Part, Stateful};
+
+    /// All parts since the last whole export.
+    #[derive(Default)]
+    pub(in crate::engine) struct Journal {
+        parts: Vec<Part>,
+        exports: usize,
+    }
+
+    impl Journal {
+        /// Keeps what changed, at times all; and where `crash` says so puts an operator in the place of this one that
+        /// knows no more than what was kept.
+        pub(in crate::engine) fn keep<T: Stateful>(
+            &mut self,
+            operator: &mut T,
+            crash: bool,
+            fresh: impl FnOnce() -> T,
+        ) {
+            let whole = self.exports % 4 == 0;
+            self.exports += 1;
+            if whole {
+                self.parts.clear();
+            }
+            operator.export(whole, &mut self.parts).unwrap();
+            if crash {
+                *operator = fresh();
+                operator.import(&self.parts).unwrap();
+            }
+        }
+    }
 }
