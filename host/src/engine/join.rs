@@ -9,13 +9,16 @@
 //! as the left side has come. Always true: with [`Wait::Watermark`] what a row is joined with depends on the rows alone,
 //! and not on their arrival; a version is kept until no row that waits or is not late can ask for it.
 
+mod snapshot;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::changed::Changed;
 use super::chunks::{Chunks, RowRef};
 use super::keys::KeyIndex;
 use super::lineage::{Lineage, Position, Trace};
@@ -74,6 +77,8 @@ struct Version {
     position: Position,
     row: RowRef,
     deleted: bool,
+    /// Whether a checkpoint keeps it.
+    kept: bool,
 }
 
 /// A row of the left side.
@@ -85,6 +90,8 @@ struct Waiting {
     before: Micros,
     row: RowRef,
     trace: Trace,
+    /// Whether a checkpoint keeps it.
+    kept: bool,
 }
 
 /// The state of a join on one shard.
@@ -100,6 +107,10 @@ pub struct JoinOperator {
     waiting: BTreeMap<Micros, Vec<Waiting>>,
     /// When the versions of a slot are worth a look: one of them may not be needed from then on.
     due: BinaryHeap<Reverse<(Micros, u32)>>,
+    /// Whose versions a checkpoint has yet to keep.
+    changed: Changed,
+    /// At which times there are rows that wait and that no checkpoint keeps yet.
+    arrived: BTreeSet<Micros>,
     /// R.
     right_until: Micros,
     left_until: Micros,
@@ -115,6 +126,8 @@ impl JoinOperator {
             left: Chunks::new(plan.left.clone()),
             waiting: BTreeMap::new(),
             due: BinaryHeap::new(),
+            changed: Changed::default(),
+            arrived: BTreeSet::new(),
             right_until: BEFORE_ALL,
             left_until: BEFORE_ALL,
             plan,
@@ -146,11 +159,12 @@ impl JoinOperator {
                 self.keys.retain(slot);
             }
             let before = batch.before.get(at).copied().unwrap_or(BEFORE_ALL);
-            let waiting = Waiting { slot, time, before, row, trace: batch.lineage.trace(at) };
+            let waiting = Waiting { slot, time, before, row, trace: batch.lineage.trace(at), kept: false };
             if time < self.right_until || self.plan.wait == Wait::Nothing {
                 ready.push(waiting);
             } else {
                 self.waiting.entry(time).or_default().push(waiting);
+                self.arrived.insert(time);
             }
         }
         self.give(ready, out)
@@ -167,19 +181,26 @@ impl JoinOperator {
             let slot = self.slot(hash, batch.keys.get(at));
             self.keys.retain(slot);
             let deleted = marks.is_some_and(|marks| at < marks.len() && marks.value(at));
-            let version = Version { time, position: batch.lineage.position(at), row, deleted };
-            let Some(versions) = self.versions.get_mut(slot as usize) else { continue };
-            let order = |version: &Version| (version.time, version.position);
-            let place = versions.partition_point(|known| order(known) <= order(&version));
-            versions.insert(place, version);
-            // The version before this one is needed until rows as old as this one no longer come; so is the one after.
-            if versions.len() > 1 {
-                let next = versions.get(place + 1).map_or(time, |next| next.time);
-                self.due.push(Reverse((next, slot)));
-            }
-            if let Some(within) = self.plan.within {
-                self.due.push(Reverse((time.saturating_add(within).saturating_add(1), slot)));
-            }
+            let version = Version { time, position: batch.lineage.position(at), row, deleted, kept: false };
+            self.changed.mark(slot);
+            self.insert(slot, version);
+        }
+    }
+
+    /// Puts a version of a key in its place; the key has been retained for it.
+    fn insert(&mut self, slot: u32, version: Version) {
+        let Some(versions) = self.versions.get_mut(slot as usize) else { return };
+        let time = version.time;
+        let order = |version: &Version| (version.time, version.position);
+        let place = versions.partition_point(|known| order(known) <= order(&version));
+        versions.insert(place, version);
+        // The version before this one is needed until rows as old as this one no longer come; so is the one after.
+        if versions.len() > 1 {
+            let next = versions.get(place + 1).map_or(time, |next| next.time);
+            self.due.push(Reverse((next, slot)));
+        }
+        if let Some(within) = self.plan.within {
+            self.due.push(Reverse((time.saturating_add(within).saturating_add(1), slot)));
         }
     }
 

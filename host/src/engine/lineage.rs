@@ -8,12 +8,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array};
 use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::json::LineDelimitedWriter;
 use bytes::Bytes;
 
+use super::state::{foreign, numbers};
+use super::udf::CallError;
 use crate::record::{DeadLetter, DeadReason, Origin, RawBatch};
+use crate::time::Micros;
 
 /// A place in the input. A row that a view gave has the view's number, which follows those of the sources, the key
 /// group as its partition, and the hash of its key as its offset.
@@ -167,6 +171,79 @@ impl Trace {
                 udf: None,
             },
         }
+    }
+}
+
+/// Where rows come from, as columns for a checkpoint: source, partition, offset; and of those with an event its arrival
+/// and its bytes.
+pub(super) fn to_columns(traces: &[(Position, Option<&Trace>)]) -> Vec<ArrayRef> {
+    let event = |trace: &Option<&Trace>| trace.and_then(|trace| trace.event.clone());
+    let events: Vec<_> = traces.iter().map(|(_, trace)| event(trace)).collect();
+    let arrival = |event: &Option<(Arc<RawBatch>, u32)>| {
+        event.as_ref().map(|(raw, event)| raw.arrivals.get(*event as usize).copied().unwrap_or(0))
+    };
+    let bytes = |event: &Option<(Arc<RawBatch>, u32)>| event.as_ref().map(|(raw, at)| payload(raw, *at as usize));
+    vec![
+        Arc::new(Int32Array::from_iter_values(traces.iter().map(|(place, _)| i32::from(place.origin.source)))),
+        Arc::new(Int64Array::from_iter_values(traces.iter().map(|(place, _)| i64::from(place.origin.partition)))),
+        Arc::new(Int64Array::from_iter_values(traces.iter().map(|(place, _)| place.offset))),
+        Arc::new(events.iter().map(arrival).collect::<Int64Array>()),
+        Arc::new(events.iter().map(bytes).collect::<BinaryArray>()),
+    ]
+}
+
+/// How many columns [`to_columns`] makes.
+pub(super) const TRACE_COLUMNS: usize = 5;
+
+/// Where rows come from, as [`to_columns`] told; the events of one partition share their bytes.
+pub(super) fn from_columns(columns: &[ArrayRef]) -> Result<Vec<Trace>, CallError> {
+    let [source, partition, offset, arrival, payload] = columns else { return Err(foreign()) };
+    let (source, partition) = (numbers::<Int32Type>(Some(source))?, numbers::<Int64Type>(Some(partition))?);
+    let (offset, arrival) = (numbers::<Int64Type>(Some(offset))?, numbers::<Int64Type>(Some(arrival))?);
+    let payload = payload.as_binary_opt::<i32>().ok_or_else(foreign)?;
+    let mut builders: BTreeMap<Origin, BatchOf> = BTreeMap::new();
+    let mut rows = Vec::with_capacity(source.len());
+    for row in 0..source.len() {
+        let origin = Origin {
+            source: u16::try_from(source.value(row)).map_err(|_| foreign())?,
+            partition: u32::try_from(partition.value(row)).map_err(|_| foreign())?,
+        };
+        let position = Position { origin, offset: offset.value(row) };
+        let event = (!payload.is_null(row)).then(|| {
+            let batch = builders.entry(origin).or_default();
+            batch.push(payload.value(row), position.offset, arrival.value(row))
+        });
+        rows.push((position, event));
+    }
+    let batches: BTreeMap<Origin, Arc<RawBatch>> =
+        builders.into_iter().map(|(origin, batch)| (origin, Arc::new(batch.raw(origin)))).collect();
+    let trace = |(position, event): (Position, Option<u32>)| {
+        let event = event.and_then(|event| Some((batches.get(&position.origin)?.clone(), event)));
+        Trace { position, event }
+    };
+    Ok(rows.into_iter().map(trace).collect())
+}
+
+/// Events of one partition, gathered.
+#[derive(Default)]
+struct BatchOf {
+    data: Vec<u8>,
+    raw: RawBatch,
+}
+
+impl BatchOf {
+    fn push(&mut self, payload: &[u8], offset: i64, arrival: Micros) -> u32 {
+        let place = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let start = place(self.data.len());
+        self.data.extend_from_slice(payload);
+        self.raw.spans.push((start, place(self.data.len())));
+        self.raw.offsets.push(offset);
+        self.raw.arrivals.push(arrival);
+        place(self.raw.spans.len() - 1)
+    }
+
+    fn raw(self, origin: Origin) -> RawBatch {
+        RawBatch { origin, data: Bytes::from(self.data), ..self.raw }
     }
 }
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::key;
+use crate::engine::state::testing::Journal;
 use crate::record::{Origin, RawBatch, event_timestamp_field};
 
 /// Key (none: null), time and value.
@@ -64,6 +65,7 @@ proptest! {
         turns in prop::collection::vec((any::<bool>(), 1_usize..9, any::<bool>()), 1..60),
         within in prop::option::of(0_i64..30),
         drop in any::<bool>(),
+        crashes in prop::collection::vec(prop::option::of(any::<bool>()), 1..5),
     ) {
         const DELAY: Micros = 10;
         let clock = |steps: &mut i64, step: i64| { *steps += step; *steps };
@@ -74,7 +76,8 @@ proptest! {
         let right: Vec<Row> = right.iter().zip(disorder.iter().rev()).zip(0..)
             .map(|(((key, step), back), value)| (Some(*key), clock(&mut now, *step) - back, value)).collect();
         let miss = if drop { Miss::Dropped } else { Miss::Null };
-        let mut join = JoinOperator::new(plan(miss, within, 0));
+        let fresh = || JoinOperator::new(plan(miss, within, 0));
+        let (mut join, mut journal, mut crashes) = (fresh(), Journal::default(), crashes.iter().cycle());
         let mut out = Vec::new();
         let (mut given, mut done) = ([0_usize; 2], [false; 2]);
         let mut marks = [BEFORE_ALL; 2];
@@ -105,6 +108,9 @@ proptest! {
                 join.right.compact(join.versions.iter_mut().flatten().map(|version| &mut version.row)).unwrap();
             }
             compacting = !compacting;
+            if let Some(Some(crash)) = crashes.next() {
+                journal.keep(&mut join, *crash, fresh);
+            }
             if done == [true; 2] {
                 break;
             }

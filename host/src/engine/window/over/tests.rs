@@ -11,6 +11,7 @@ use crate::engine::aggregate::builtin::builtin;
 use crate::engine::features::FeatureColumn;
 use crate::engine::key;
 use crate::engine::lineage::Lineage;
+use crate::engine::state::testing::Journal;
 use crate::engine::watermark::AFTER_ALL;
 use crate::record::{ColumnType, RawBatch, event_timestamp_field};
 
@@ -125,9 +126,11 @@ proptest! {
         events in prop::collection::vec((0_i64..3, 0_i64..9, 0_i64..10, -3_i64..9), 1..90),
         cuts in prop::collection::vec(1_usize..20, 1..8),
         update in any::<bool>(),
+        crashes in prop::collection::vec(prop::option::of(any::<bool>()), 1..5),
     ) {
         const DELAY: Micros = 10;
-        let mut operator = OverOperator::new(plan(frames, update)).unwrap();
+        let fresh = || OverOperator::new(plan(frames, update)).unwrap();
+        let (mut operator, mut journal, mut crashes) = (fresh(), Journal::default(), crashes.iter().cycle());
         let mut clock = 0;
         let rows: Vec<Row> = events.iter().map(|(key, step, back, value)| {
             clock += step;
@@ -144,6 +147,9 @@ proptest! {
             newest = part.iter().map(|row| row.1).max().unwrap().max(newest);
             operator.advance(newest - DELAY, &mut out).unwrap();
             from += part.len();
+            if let Some(Some(crash)) = crashes.next() {
+                journal.keep(&mut operator, *crash, fresh);
+            }
         }
         operator.advance(AFTER_ALL, &mut out).unwrap();
         let mut got = collect(&out.emissions, EmissionKind::Close);

@@ -11,6 +11,7 @@ use crate::engine::aggregate::builtin::builtin;
 use crate::engine::features::FeatureColumn;
 use crate::engine::key;
 use crate::engine::lineage::Lineage;
+use crate::engine::state::testing::Journal;
 use crate::engine::watermark::AFTER_ALL;
 use crate::engine::window::plan::InputRef;
 use crate::record::{ColumnType, RawBatch, event_timestamp_field};
@@ -71,8 +72,10 @@ proptest! {
         gap in 1_i64..12,
         events in prop::collection::vec((0_i64..3, 0_i64..14, 0_i64..10, 0_i64..9), 1..90),
         cuts in prop::collection::vec(1_usize..20, 1..8),
+        crashes in prop::collection::vec(prop::option::of(any::<bool>()), 1..5),
     ) {
-        let mut operator = SessionOperator::new(plan(gap * UNIT)).unwrap();
+        let fresh = || SessionOperator::new(plan(gap * UNIT)).unwrap();
+        let (mut operator, mut journal, mut crashes) = (fresh(), Journal::default(), crashes.iter().cycle());
         let mut clock = 0;
         let rows: Vec<(i64, Micros, i64)> = events.iter().map(|(key, step, back, value)| {
             clock += step;
@@ -89,6 +92,9 @@ proptest! {
             newest = part.iter().map(|row| row.1).max().unwrap().max(newest);
             operator.advance(newest - 10 * UNIT, &mut out).unwrap();
             from += part.len();
+            if let Some(Some(crash)) = crashes.next() {
+                journal.keep(&mut operator, *crash, fresh);
+            }
         }
         operator.advance(AFTER_ALL, &mut out).unwrap();
         prop_assert_eq!(operator.keys(), 0, "nothing is kept at the end");
