@@ -41,4 +41,6 @@ pub struct Emission {
     /// For each row the watermark of its partition before it, where rows are passed on as they come; else no row is
     /// behind the view's watermark.
     pub before: Option<ScalarBuffer<Micros>>,
+    /// When each row was created, where rows of equal event timestamp are told apart by it.
+    pub created: Option<ScalarBuffer<Micros>>,
 }

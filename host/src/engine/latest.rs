@@ -1,7 +1,7 @@
 //! A view without a window: every row goes out, and online the newest of each key counts.
 //!
 //! Nothing is kept: of rows of one batch the newest is found here (of equal times the one of the later position), and
-//! across batches the online store's own fence decides.
+//! across batches the online store's own fence decides, which knows when rows were created.
 
 use std::sync::Arc;
 
@@ -38,7 +38,11 @@ impl LatestPlan {
         let mut newest: HashMap<&[u8], (u32, i64)> = HashMap::with_capacity(batch.len());
         for (row, time) in (0_u32..).zip(batch.times.iter()) {
             let entry = newest.entry(batch.keys.get(row as usize)).or_insert((row, *time));
-            if *time >= entry.1 {
+            let later = || {
+                let position = |row: u32| batch.lineage.position(row as usize);
+                *time == entry.1 && position(row) >= position(entry.0)
+            };
+            if *time > entry.1 || later() {
                 *entry = (row, *time);
             }
         }
@@ -53,6 +57,7 @@ impl LatestPlan {
             deleted: None,
             again: false,
             before: Some(batch.before.clone()),
+            created: batch.lineage.created(),
         })
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Rows of a source come from the events of one batch; rows that went through a join or a view come each from its own.
 //!
-//! Always true: positions order the rows of equal time the same way at every run: by source, partition, offset, and
-//! then by their order in the event.
+//! Always true: positions order the rows of equal time the same way at every run: by when they were created, where their
+//! source says so, then by source, partition, offset, and then by their order in the event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,16 +13,25 @@ use arrow::buffer::ScalarBuffer;
 use arrow::json::LineDelimitedWriter;
 use bytes::Bytes;
 
-use crate::record::{DeadLetter, DeadReason, Origin, RawBatch};
+use crate::record::{DeadLetter, DeadReason, NEVER_CREATED, Origin, RawBatch};
+use crate::time::Micros;
 
-/// A place in the input. A row that a view gave has the view's number, which follows those of the sources, the key
-/// group as its partition, and the hash of its key as its offset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// A place among rows of equal event time: greater is newer. A row that a view gave has the view's number, which follows
+/// those of the sources, the key group as its partition, and the hash of its key as its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
+    /// When the row was created, or [`NEVER_CREATED`].
+    pub created: Micros,
     /// Source and partition.
     pub origin: Origin,
     /// Offset in the partition.
     pub offset: i64,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self { created: NEVER_CREATED, origin: Origin::default(), offset: 0 }
+    }
 }
 
 /// Where one row comes from.
@@ -45,6 +54,8 @@ pub enum Lineage {
         offsets: ScalarBuffer<i64>,
         /// The event of each row in `raw`.
         events: Vec<u32>,
+        /// When each row was created; none where the source does not say.
+        created: Option<ScalarBuffer<Micros>>,
     },
     /// Each from its own.
     Mixed(Vec<Trace>),
@@ -71,9 +82,12 @@ impl Lineage {
             rows.iter().filter_map(|row| values.get(*row as usize)).cloned().collect()
         }
         match self {
-            Self::Events { raw, offsets, events } => {
-                Self::Events { raw: raw.clone(), offsets: picked(offsets, rows).into(), events: picked(events, rows) }
-            }
+            Self::Events { raw, offsets, events, created } => Self::Events {
+                raw: raw.clone(),
+                offsets: picked(offsets, rows).into(),
+                events: picked(events, rows),
+                created: created.as_ref().map(|created| picked(created, rows).into()),
+            },
             Self::Mixed(traces) => Self::Mixed(picked(traces, rows)),
         }
     }
@@ -81,9 +95,11 @@ impl Lineage {
     /// The place of a row.
     pub fn position(&self, row: usize) -> Position {
         match self {
-            Self::Events { raw, offsets, .. } => {
-                Position { origin: raw.origin, offset: offsets.get(row).copied().unwrap_or(-1) }
-            }
+            Self::Events { raw, offsets, created, .. } => Position {
+                created: created.as_ref().and_then(|created| created.get(row)).copied().unwrap_or(NEVER_CREATED),
+                origin: raw.origin,
+                offset: offsets.get(row).copied().unwrap_or(-1),
+            },
             Self::Mixed(traces) => traces.get(row).map(|trace| trace.position).unwrap_or_default(),
         }
     }
@@ -96,6 +112,23 @@ impl Lineage {
             }
             Self::Mixed(traces) => traces.get(row).cloned().unwrap_or_default(),
         }
+    }
+
+    /// When each row was created; none where no row says so.
+    pub fn created(&self) -> Option<ScalarBuffer<Micros>> {
+        match self {
+            Self::Events { created, .. } => created.clone(),
+            Self::Mixed(traces) => {
+                let told = traces.iter().any(|trace| trace.position.created != NEVER_CREATED);
+                told.then(|| traces.iter().map(|trace| trace.position.created).collect())
+            }
+        }
+    }
+
+    /// When each row was created, or [`NEVER_CREATED`], as int64.
+    pub fn creations(&self) -> ArrayRef {
+        let created = self.created().unwrap_or_else(|| vec![NEVER_CREATED; self.len()].into());
+        Arc::new(Int64Array::new(created, None))
     }
 
     /// The source of each row, as int32.

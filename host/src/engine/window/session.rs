@@ -316,7 +316,15 @@ impl SessionOperator {
             rows.sort_unstable();
             OnlineRows::Some(rows.into())
         };
-        out.emissions.push(Emission { kind, batch: given.batch, online, deleted: None, again: false, before: None });
+        out.emissions.push(Emission {
+            kind,
+            batch: given.batch,
+            online,
+            deleted: None,
+            again: false,
+            before: None,
+            created: None,
+        });
         Ok(())
     }
 }
