@@ -88,6 +88,7 @@ fn batches(rows: usize, keys: i64, start: Micros, apart: Micros) -> Vec<KeyedBat
                 raw: Arc::new(RawBatch::default()),
                 offsets: (0..).skip(first).take(BATCH).collect(),
                 events: vec![0; BATCH],
+                created: None,
             },
         }
     };

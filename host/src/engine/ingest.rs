@@ -5,17 +5,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{FieldRef, Schema};
+use arrow::datatypes::{FieldRef, Schema, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
 use super::decode::{Decoder, EventTime, EventTimes};
 use super::lineage::{Lineage, dead_letter};
 use super::rows::Rows;
 use super::watermark::PartitionWatermark;
-use crate::record::{DeadLetter, DeadReason, EVENT_TIMESTAMP, RawBatch, event_timestamp_field, timestamps};
+use crate::record::{
+    DeadLetter, DeadReason, EVENT_TIMESTAMP, NEVER_CREATED, RawBatch, event_timestamp_field, timestamps,
+};
 use crate::time::Micros;
 
 /// Decodes a source's events and fixes their event times.
@@ -23,12 +25,19 @@ pub struct Ingest {
     decoder: Box<dyn Decoder>,
     event_time: EventTime,
     max_ahead: Option<Micros>,
+    created: Option<usize>,
 }
 
 impl Ingest {
     /// `max_ahead` is how far a row's event time may be ahead of its arrival; none for no bound.
     pub fn new(decoder: impl Decoder + 'static, event_time: EventTime, max_ahead: Option<Micros>) -> Self {
-        Self { decoder: Box::new(decoder), event_time, max_ahead }
+        Self { decoder: Box::new(decoder), event_time, max_ahead, created: None }
+    }
+
+    /// Rows of equal event time are told apart by this column of the decoder's first, a timestamp.
+    #[must_use]
+    pub fn with_created(self, created: Option<usize>) -> Self {
+        Self { created, ..self }
     }
 
     /// Takes the next batch of one partition, whose watermark is `partition`; rows in error are added to `dead`.
@@ -74,11 +83,21 @@ impl Ingest {
                 decoded.events.into_iter().enumerate().filter(|(row, _)| chosen(row)).map(|(_, e)| e).collect();
             (filter_record_batch(&decoded.batch, &BooleanArray::from(kept.clone()))?, times, events)
         };
+        let created = self.created.and_then(|created| creations(batch.columns().get(created)?));
         let batch = with_event_timestamp(&batch, &times)?;
         let offsets = events.iter().map(|event| raw.offsets.get(*event as usize).copied().unwrap_or(-1)).collect();
-        let lineage = Lineage::Events { raw: Arc::new(raw), offsets, events };
+        let lineage = Lineage::Events { raw: Arc::new(raw), offsets, events, created };
         Ok(Rows { batch, times, before: before.into(), lineage })
     }
+}
+
+/// When rows were created; without a copy where none is null.
+fn creations(column: &ArrayRef) -> Option<ScalarBuffer<Micros>> {
+    let column = column.as_primitive_opt::<TimestampMicrosecondType>()?;
+    Some(match column.null_count() {
+        0 => column.values().clone(),
+        _ => column.iter().map(|created| created.unwrap_or(NEVER_CREATED)).collect(),
+    })
 }
 
 fn with_event_timestamp(batch: &RecordBatch, times: &ScalarBuffer<Micros>) -> Result<RecordBatch, ArrowError> {

@@ -2,8 +2,8 @@
 //!
 //! Rows of a source come from the events of one batch; rows that went through a join or a view come each from its own.
 //!
-//! Always true: positions order the rows of equal time the same way at every run: by source, partition, offset, and
-//! then by their order in the event.
+//! Always true: positions order the rows of equal time the same way at every run: by when they were created, where their
+//! source says so, then by source, partition, offset, and then by their order in the event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,17 +16,25 @@ use bytes::Bytes;
 
 use super::state::{foreign, numbers};
 use super::udf::CallError;
-use crate::record::{DeadLetter, DeadReason, Origin, RawBatch};
+use crate::record::{DeadLetter, DeadReason, NEVER_CREATED, Origin, RawBatch};
 use crate::time::Micros;
 
-/// A place in the input. A row that a view gave has the view's number, which follows those of the sources, the key
-/// group as its partition, and the hash of its key as its offset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// A place among rows of equal event time: greater is newer. A row that a view gave has the view's number, which follows
+/// those of the sources, the key group as its partition, and the hash of its key as its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
+    /// When the row was created, or [`NEVER_CREATED`].
+    pub created: Micros,
     /// Source and partition.
     pub origin: Origin,
     /// Offset in the partition.
     pub offset: i64,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self { created: NEVER_CREATED, origin: Origin::default(), offset: 0 }
+    }
 }
 
 /// Where one row comes from.
@@ -49,6 +57,8 @@ pub enum Lineage {
         offsets: ScalarBuffer<i64>,
         /// The event of each row in `raw`.
         events: Vec<u32>,
+        /// When each row was created; none where the source does not say.
+        created: Option<ScalarBuffer<Micros>>,
     },
     /// Each from its own.
     Mixed(Vec<Trace>),
@@ -75,9 +85,12 @@ impl Lineage {
             rows.iter().filter_map(|row| values.get(*row as usize)).cloned().collect()
         }
         match self {
-            Self::Events { raw, offsets, events } => {
-                Self::Events { raw: raw.clone(), offsets: picked(offsets, rows).into(), events: picked(events, rows) }
-            }
+            Self::Events { raw, offsets, events, created } => Self::Events {
+                raw: raw.clone(),
+                offsets: picked(offsets, rows).into(),
+                events: picked(events, rows),
+                created: created.as_ref().map(|created| picked(created, rows).into()),
+            },
             Self::Mixed(traces) => Self::Mixed(picked(traces, rows)),
         }
     }
@@ -85,9 +98,11 @@ impl Lineage {
     /// The place of a row.
     pub fn position(&self, row: usize) -> Position {
         match self {
-            Self::Events { raw, offsets, .. } => {
-                Position { origin: raw.origin, offset: offsets.get(row).copied().unwrap_or(-1) }
-            }
+            Self::Events { raw, offsets, created, .. } => Position {
+                created: created.as_ref().and_then(|created| created.get(row)).copied().unwrap_or(NEVER_CREATED),
+                origin: raw.origin,
+                offset: offsets.get(row).copied().unwrap_or(-1),
+            },
             Self::Mixed(traces) => traces.get(row).map(|trace| trace.position).unwrap_or_default(),
         }
     }
@@ -100,6 +115,23 @@ impl Lineage {
             }
             Self::Mixed(traces) => traces.get(row).cloned().unwrap_or_default(),
         }
+    }
+
+    /// When each row was created; none where no row says so.
+    pub fn created(&self) -> Option<ScalarBuffer<Micros>> {
+        match self {
+            Self::Events { created, .. } => created.clone(),
+            Self::Mixed(traces) => {
+                let told = traces.iter().any(|trace| trace.position.created != NEVER_CREATED);
+                told.then(|| traces.iter().map(|trace| trace.position.created).collect())
+            }
+        }
+    }
+
+    /// When each row was created, or [`NEVER_CREATED`], as int64.
+    pub fn creations(&self) -> ArrayRef {
+        let created = self.created().unwrap_or_else(|| vec![NEVER_CREATED; self.len()].into());
+        Arc::new(Int64Array::new(created, None))
     }
 
     /// The source of each row, as int32.
@@ -174,7 +206,7 @@ impl Trace {
     }
 }
 
-/// Where rows come from, as columns for a checkpoint: source, partition, offset; and of those with an event its arrival
+/// Where rows come from, as columns for a checkpoint: source, partition, offset, creation; and of those with an event its arrival
 /// and its bytes.
 pub(super) fn to_columns(traces: &[(Position, Option<&Trace>)]) -> Vec<ArrayRef> {
     let event = |trace: &Option<&Trace>| trace.and_then(|trace| trace.event.clone());
@@ -187,19 +219,21 @@ pub(super) fn to_columns(traces: &[(Position, Option<&Trace>)]) -> Vec<ArrayRef>
         Arc::new(Int32Array::from_iter_values(traces.iter().map(|(place, _)| i32::from(place.origin.source)))),
         Arc::new(Int64Array::from_iter_values(traces.iter().map(|(place, _)| i64::from(place.origin.partition)))),
         Arc::new(Int64Array::from_iter_values(traces.iter().map(|(place, _)| place.offset))),
+        Arc::new(Int64Array::from_iter_values(traces.iter().map(|(place, _)| place.created))),
         Arc::new(events.iter().map(arrival).collect::<Int64Array>()),
         Arc::new(events.iter().map(bytes).collect::<BinaryArray>()),
     ]
 }
 
 /// How many columns [`to_columns`] makes.
-pub(super) const TRACE_COLUMNS: usize = 5;
+pub(super) const TRACE_COLUMNS: usize = 6;
 
 /// Where rows come from, as [`to_columns`] told; the events of one partition share their bytes.
 pub(super) fn from_columns(columns: &[ArrayRef]) -> Result<Vec<Trace>, CallError> {
-    let [source, partition, offset, arrival, payload] = columns else { return Err(foreign()) };
+    let [source, partition, offset, created, arrival, payload] = columns else { return Err(foreign()) };
     let (source, partition) = (numbers::<Int32Type>(Some(source))?, numbers::<Int64Type>(Some(partition))?);
-    let (offset, arrival) = (numbers::<Int64Type>(Some(offset))?, numbers::<Int64Type>(Some(arrival))?);
+    let (offset, created) = (numbers::<Int64Type>(Some(offset))?, numbers::<Int64Type>(Some(created))?);
+    let arrival = numbers::<Int64Type>(Some(arrival))?;
     let payload = payload.as_binary_opt::<i32>().ok_or_else(foreign)?;
     let mut builders: BTreeMap<Origin, BatchOf> = BTreeMap::new();
     let mut rows = Vec::with_capacity(source.len());
@@ -208,7 +242,7 @@ pub(super) fn from_columns(columns: &[ArrayRef]) -> Result<Vec<Trace>, CallError
             source: u16::try_from(source.value(row)).map_err(|_| foreign())?,
             partition: u32::try_from(partition.value(row)).map_err(|_| foreign())?,
         };
-        let position = Position { origin, offset: offset.value(row) };
+        let position = Position { created: created.value(row), origin, offset: offset.value(row) };
         let event = (!payload.is_null(row)).then(|| {
             let batch = builders.entry(origin).or_default();
             batch.push(payload.value(row), position.offset, arrival.value(row))

@@ -39,7 +39,7 @@ impl Combining {
     /// Takes final rows of a view; gives combined rows of services, by their index.
     pub(super) fn add(&mut self, view: u16, emission: &Emission) -> Result<Vec<(usize, RecordBatch)>, TopologyError> {
         self.each(view, |service, place, _| {
-            service.combiner.add(place, &emission.batch, emission.deleted.as_ref())?;
+            service.combiner.add(place, &emission.batch, emission.deleted.as_ref(), emission.created.as_ref())?;
             service.release()
         })
     }

@@ -224,18 +224,22 @@ impl Keeper {
 
     fn write_online(&mut self, view: &ViewPlan, emission: &Emission) -> Result<(), TopologyError> {
         let Some(online) = &view.online else { return Ok(()) };
-        let (rows, deleted) = match &emission.online {
+        let (rows, deleted, created) = match &emission.online {
             OnlineRows::None => return Ok(()),
-            OnlineRows::All => (emission.batch.clone(), emission.deleted.clone()),
+            OnlineRows::All => (emission.batch.clone(), emission.deleted.clone(), emission.created.clone()),
             OnlineRows::Some(rows) => {
                 let deleted = emission.deleted.as_ref().map(|deleted| take(deleted, rows, None)).transpose()?;
+                let created = emission.created.as_ref().map(|created| {
+                    rows.values().iter().filter_map(|row| created.get(*row as usize)).copied().collect()
+                });
                 (
                     take_record_batch(&emission.batch, rows)?,
                     deleted.map(|deleted: ArrayRef| deleted.as_boolean().clone()),
+                    created,
                 )
             }
         };
-        let batch = online_batch(view, online.clone(), &rows, deleted);
+        let batch = OnlineBatch { created, ..online_batch(view, online.clone(), &rows, deleted) };
         retrying(&self.stop, "the store", || self.outlets.online.write(&batch))
     }
 
@@ -326,6 +330,7 @@ fn online_batch(
         times: times.map(|times| times.values().to_vec()).unwrap_or_default(),
         features: rest.iter().skip(1).cloned().collect(),
         deleted,
+        created: None,
     }
 }
 

@@ -182,7 +182,7 @@ impl Reading {
 }
 
 fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
-    let ingest = Ingest::new(plan.decoding.open(), plan.event_time.clone(), plan.max_ahead);
+    let ingest = Ingest::new(plan.decoding.open(), plan.event_time.clone(), plan.max_ahead).with_created(plan.created);
     let front = |front: &Arc<_>| Front::new(Arc::clone(front), workers);
     Ok(Source {
         ingest,

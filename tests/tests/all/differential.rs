@@ -66,11 +66,15 @@ fn project(sources: &[Stream; 2], views: &[View]) -> String {
         writeln!(
             text,
             "[sources.{name}]\ntype = \"file\"\npath = \"{name}.jsonl\"\n\
-             schema = {{ at = \"timestamp\", k = \"utf8\", v = \"int64\", x = \"float64\", s = \"utf8\", big = \"int64\" }}\n\
+             schema = {{ at = \"timestamp\", k = \"utf8\", v = \"int64\", x = \"float64\", s = \"utf8\", big = \"int64\",\
+             c = {{ type = \"timestamp\", format = \"epoch-millis\" }} }}\n\
              event-time = {{ column = \"at\", format = \"epoch-millis\" }}\nwatermark-delay = \"{}ms\"",
             source.delay
         )
         .unwrap();
+        if source.created {
+            text.push_str("created = \"c\"\n");
+        }
     }
     (0..).zip(views).for_each(|(number, view)| text.push_str(&view.toml(number)));
     text
@@ -250,8 +254,8 @@ fn shards_and_batches_change_nothing() {
 
 /// Rows of key `k0` at these times.
 fn at(times: &[i64]) -> Stream {
-    let row = |at: &i64| Event::Row(Fields { key: Some(0), at: *at, v: Some(1), x: None, s: None, big: None });
-    Stream { delay: 0, events: times.iter().map(row).collect() }
+    let row = |at: &i64| Event::Row(Fields { key: Some(0), at: *at, v: Some(1), x: None, s: None, big: None, c: None });
+    Stream { delay: 0, created: false, events: times.iter().map(row).collect() }
 }
 
 /// A view of `a` that counts, and one of that view that sums its counts: the last one's rows at one row and at 1,024 rows a batch.

@@ -19,3 +19,4 @@ mod purchases;
 mod redis;
 mod servers;
 mod serving;
+mod sources;

@@ -23,6 +23,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::diagnostics::{Diagnostics, SourceText, Span};
 use super::project;
+use crate::engine::aggregate::builtin::Ties;
 use crate::engine::combine::CombinePlan;
 use crate::engine::decode::{DecodeField, Decoding, EventTime, TimeFormat};
 use crate::engine::front::FrontPlan;
@@ -81,6 +82,8 @@ pub struct SourcePlan {
     pub registry: Option<registry::Options>,
     /// Its event time.
     pub event_time: EventTime,
+    /// The column that says when a row was created, if there is one.
+    pub created: Option<usize>,
     /// How far the watermark stays behind the greatest event time.
     pub delay: Micros,
     /// After how long without a row a partition is idle; none: never.
@@ -134,6 +137,8 @@ pub struct ViewPlan {
     pub spec: Option<WindowSpec>,
     /// How the online store knows it; none: its rows do not go there.
     pub online: Option<Arc<OnlineView>>,
+    /// Whether its rows of equal event timestamp are told apart by when they were created.
+    pub created: bool,
     /// Whether its rows go to the offline log.
     pub offline: bool,
     /// Whether provisional rows do too.
@@ -195,7 +200,13 @@ pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm:
     let mut graph = Graph { sources, stages: Vec::new(), views: vec![None; project.views.len()] };
     for index in order::upstream_first(&project.views) {
         let Some(view) = project.views.get(usize::from(index)) else { continue };
-        let mut planner = ViewPlanner { project, components: &components, errors: &mut errors, graph: &mut graph };
+        let mut planner = ViewPlanner {
+            project,
+            components: &components,
+            errors: &mut errors,
+            graph: &mut graph,
+            ties: Ties::Position,
+        };
         let planned = planner.plan(index, view);
         if let Some(place) = graph.views.get_mut(usize::from(index)) {
             *place = planned;
@@ -216,12 +227,6 @@ struct Graph {
 }
 
 fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<SourcePlan> {
-    if let Some(created) = &source.created {
-        errors.error(
-            created.span,
-            "`created` is not supported yet: rows of equal event time are ordered by their position",
-        );
-    }
     let mut fields = Vec::new();
     for field in &source.schema {
         let time = field.time_format.as_ref().map(|format| time_format(format, field.name.span, errors));
@@ -237,12 +242,15 @@ fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<Sou
     let format = time_format(&source.event_time.format, source.event_time.format.span, errors)?;
     let event_time = EventTime::new(&source.event_time.column, Some(&format), &decoding.schema());
     let event_time = event_time.map_err(|message| errors.error(source.event_time.column.span, message)).ok()?;
+    // That it is a timestamp among the columns has been checked.
+    let created = source.created.as_ref().and_then(|created| decoding.schema().index_of(created).ok());
     Some(SourcePlan {
         name: source.name.value.clone(),
         kind: source.kind.clone(),
         decoding,
         registry,
         event_time,
+        created,
         delay: micros(source.watermark_delay),
         idle_timeout: source.idle_timeout.map(micros),
         max_ahead: source.max_ahead.map(micros),

@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use super::components::Components;
 use crate::config::diagnostics::{Diagnostics, Span, Spanned, suggestion};
 use crate::config::project::{Named, TransformUse, View};
+use crate::engine::aggregate::builtin::Ties;
 use crate::engine::expression::{Expression, ExpressionError};
 use crate::engine::front::{DerivedColumns, InputColumn, StepColumn, TransformStep};
 use crate::record::{ColumnType, EVENT_TIMESTAMP};
@@ -26,6 +27,8 @@ pub(super) struct Steps<'a> {
     pub(super) used: BTreeSet<String>,
     /// The sources' event-time columns, which a transform may not return.
     pub(super) event_times: &'a [String],
+    /// What tells rows of equal event time apart.
+    pub(super) ties: Ties,
 }
 
 impl Steps<'_> {

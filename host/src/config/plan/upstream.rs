@@ -26,6 +26,8 @@ pub(super) struct Upstream {
     pub(super) schema: SchemaRef,
     /// The column that holds the event time, beside the event timestamp.
     pub(super) event_time: String,
+    /// Whether its rows may say when they were created.
+    pub(super) created: bool,
     /// Whether its rows may say that their key is deleted.
     pub(super) deletes: bool,
     pub(super) depth: usize,
@@ -45,6 +47,7 @@ impl Upstream {
                 from: UpstreamRef::Source(index),
                 schema: source_schema(source),
                 event_time: source.event_time.column.value.clone(),
+                created: source.created.is_some(),
                 deletes: false,
                 depth: 0,
             });
@@ -64,6 +67,7 @@ impl Upstream {
             from: UpstreamRef::Stage(plan.stage),
             schema: plan.schema.clone(),
             event_time: EVENT_TIMESTAMP.to_owned(),
+            created: plan.created,
             deletes: !view.emit_empty && plan.spec.is_some(),
             depth: stage.depth,
         })

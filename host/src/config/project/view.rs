@@ -165,6 +165,11 @@ impl Window {
         }
     }
 
+    /// Whether it gives a row for each row.
+    pub fn is_of_rows(self) -> bool {
+        matches!(self, Self::Over { .. })
+    }
+
     /// The same, shifted; windows that are not aligned stay.
     #[must_use]
     pub fn with_offset(self, offset: Duration) -> Self {

@@ -28,6 +28,11 @@ fn plan(miss: Miss, within: Option<Micros>, reach: Micros) -> Arc<JoinPlan> {
     })
 }
 
+/// When a version was created, where its source says so.
+fn created(row: &Row) -> Micros {
+    50 - row.2 % 3
+}
+
 fn batch(rows: &[Row], source: u16, first: i64) -> KeyedBatch {
     let keys: ArrayRef = Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>());
     let keys = key::encode(&[keys], rows.len()).unwrap();
@@ -42,8 +47,15 @@ fn batch(rows: &[Row], source: u16, first: i64) -> KeyedBatch {
             raw: Arc::new(raw),
             offsets: (first..).take(rows.len()).collect(),
             events: vec![0; rows.len()],
+            created: None,
         },
     }
+}
+
+fn with_creations(batch: KeyedBatch, rows: &[Row]) -> KeyedBatch {
+    let Lineage::Events { raw, offsets, events, .. } = batch.lineage else { return batch };
+    let created = Some(rows.iter().map(created).collect());
+    KeyedBatch { lineage: Lineage::Events { raw, offsets, events, created }, ..batch }
 }
 
 /// Left value, right value and time of all rows.
@@ -66,6 +78,7 @@ proptest! {
         within in prop::option::of(0_i64..30),
         drop in any::<bool>(),
         crashes in prop::collection::vec(prop::option::of(any::<bool>()), 1..5),
+        created in any::<bool>(),
     ) {
         const DELAY: Micros = 10;
         let clock = |steps: &mut i64, step: i64| { *steps += step; *steps };
@@ -89,7 +102,8 @@ proptest! {
             if side == 0 {
                 join.take_left(&batch(&cut, 0, given[0] as i64), &mut out).unwrap();
             } else {
-                join.take_right(&batch(&cut, 1, given[1] as i64));
+                let versions = batch(&cut, 1, given[1] as i64);
+                join.take_right(&if created { with_creations(versions, &cut) } else { versions });
             }
             given[side] += cut.len();
             done[side] = given[side] == all.len();
@@ -121,7 +135,7 @@ proptest! {
         let mut wanted: Vec<_> = left.iter().filter_map(|(key, time, value)| {
             let version = right.iter().enumerate()
                 .filter(|(_, (other, at, _))| key.is_some() && other == key && at <= time)
-                .max_by_key(|(offset, (_, at, _))| (*at, *offset));
+                .max_by_key(|(offset, row)| (row.1, created.then(|| self::created(row)), *offset));
             let version = version.filter(|(_, (_, at, _))| within.is_none_or(|within| time - at <= within));
             (version.is_some() || !drop).then(|| (*value, version.map(|(_, row)| row.2), *time))
         }).collect();

@@ -210,8 +210,15 @@ impl WindowOperator {
             }
             let deleted = rows.absent.filter(|_| !self.plan.emit_empty).map(BooleanArray::from);
             let online = if online { OnlineRows::All } else { OnlineRows::None };
-            let emission =
-                Emission { kind: EmissionKind::Close, batch: rows.batch, online, deleted, again, before: None };
+            let emission = Emission {
+                kind: EmissionKind::Close,
+                batch: rows.batch,
+                online,
+                deleted,
+                again,
+                before: None,
+                created: None,
+            };
             out.emissions.extend(keep(emission, kept)?);
         }
         Ok(())
@@ -243,6 +250,7 @@ impl WindowOperator {
                 deleted: None,
                 again: false,
                 before: None,
+                created: None,
             };
             out.emissions.extend(keep(emission, rows.kept)?);
         }

@@ -32,6 +32,7 @@ use crate::engine::lineage::{Position, Trace};
 use crate::engine::rows::KeyedBatch;
 use crate::engine::udf::CallError;
 use crate::engine::watermark::BEFORE_ALL;
+use crate::record::NEVER_CREATED;
 use crate::time::Micros;
 
 /// How many rows go out together at most.
@@ -273,7 +274,8 @@ impl OverOperator {
         let stamps = given.iter().map(|(_, held)| held.time).collect();
         let feature_rows = plan.features.rows(keys, stamps, carried, &values)?;
         out.failed.extend(feature_rows.failed);
-        let online = OnlineRows::newest(given.iter().map(|(group, held)| (slot(group), held.time)));
+        let online = OnlineRows::newest(given.iter().map(|(group, held)| (slot(group), (held.time, held.position))));
+        let told = given.iter().any(|(_, held)| held.position.created != NEVER_CREATED);
         out.emissions.push(Emission {
             kind,
             batch: feature_rows.batch,
@@ -281,6 +283,7 @@ impl OverOperator {
             deleted: None,
             again: false,
             before: None,
+            created: told.then(|| given.iter().map(|(_, held)| held.position.created).collect()),
         });
         Ok(())
     }
@@ -369,6 +372,7 @@ pub(super) fn held_input(input: InputRef, inputs: &[ArrayRef], held: &[&Held]) -
             inputs.get(index).cloned().ok_or_else(missing)?
         }
         InputRef::Time => crate::record::timestamps(&held.iter().map(|held| held.time).collect()),
+        InputRef::Created => Arc::new(Int64Array::from_iter_values(held.iter().map(|held| held.position.created))),
         InputRef::Source => {
             Arc::new(Int32Array::from_iter_values(held.iter().map(|held| i32::from(held.position.origin.source))))
         }

@@ -317,7 +317,15 @@ impl SessionOperator {
         let given = self.plan.features.rows(keys, stamps, Vec::new(), &values)?;
         out.failed.extend(given.failed);
         let online = OnlineRows::newest(ready.iter().map(|(slot, session)| (*slot, session.last)));
-        out.emissions.push(Emission { kind, batch: given.batch, online, deleted: None, again: false, before: None });
+        out.emissions.push(Emission {
+            kind,
+            batch: given.batch,
+            online,
+            deleted: None,
+            again: false,
+            before: None,
+            created: None,
+        });
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::Outcome;
 use super::operator::WindowOperator;
 use super::plan::{AggregateUse, GridPlan, InputRef, WindowPlan, WindowValue};
 use super::spec::WindowSpec;
-use crate::engine::aggregate::builtin::builtin;
+use crate::engine::aggregate::builtin::{Ties, builtin};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
 use crate::engine::features::{FeatureColumn, FeaturePlan};
 use crate::engine::key;
@@ -38,7 +38,7 @@ fn plan_of(specs: [WindowSpec; 3], own: WindowSpec, allowed_lateness: Micros, em
     for ((name, filtered), spec) in [("count", false), ("sum", true), ("avg", true)].into_iter().zip(specs) {
         let input = if name == "count" { vec![] } else { vec![value.clone()] };
         let used = AggregateUse {
-            factory: builtin(name, &input, &serde_json::Map::new()).unwrap(),
+            factory: builtin(name, &input, &serde_json::Map::new(), Ties::Position).unwrap(),
             inputs: input.iter().map(|_| InputRef::Column(0)).collect(),
             filter: filtered.then_some(1),
         };
@@ -93,6 +93,7 @@ fn batch(rows: &[Row]) -> KeyedBatch {
             raw: Arc::new(RawBatch::default()),
             offsets: (0..).take(rows.len()).collect(),
             events: vec![0; rows.len()],
+            created: None,
         },
     }
 }

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type, Schema
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::aggregate::builtin::builtin;
+use crate::engine::aggregate::builtin::{Ties, builtin};
 use crate::engine::features::FeatureColumn;
 use crate::engine::key;
 use crate::engine::lineage::Lineage;
@@ -21,7 +21,7 @@ const UNIT: Micros = MILLISECOND;
 fn plan(gap: Micros) -> Arc<SessionPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
     let uses = ["count", "sum"].map(|name| AggregateUse {
-        factory: builtin(name, std::slice::from_ref(&value), &serde_json::Map::new()).unwrap(),
+        factory: builtin(name, std::slice::from_ref(&value), &serde_json::Map::new(), Ties::Position).unwrap(),
         inputs: vec![InputRef::Column(0)],
         filter: None,
     });
@@ -57,6 +57,7 @@ fn batch(rows: &[(i64, Micros, i64)]) -> KeyedBatch {
             raw: Arc::new(RawBatch::default()),
             offsets: (0..).take(rows.len()).collect(),
             events: vec![0; rows.len()],
+            created: None,
         },
     }
 }
