@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 mod changed;
+pub mod checkpoint;
 mod chunks;
 pub mod combine;
 pub mod decode;

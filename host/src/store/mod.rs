@@ -1,4 +1,4 @@
-//! Where features are kept: the online store, the offline log, the dead letters.
+//! Where features are kept: the online store, the offline log, the dead letters; and the state that they are made of.
 
 pub mod dead_letter;
 mod disk;
@@ -6,6 +6,7 @@ mod fields;
 pub mod log;
 pub mod online;
 mod sealed;
+pub mod state;
 
 use crate::error::{Blame, Fault};
 
