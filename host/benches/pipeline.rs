@@ -93,6 +93,7 @@ fn run(folder: &Path, engine: &Engine) -> Result<Duration, Failure> {
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),
+            state: None,
         })?;
         let (_stop, stopped) = watch::channel(false);
         running.wait(stopped).await

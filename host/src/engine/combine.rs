@@ -9,6 +9,8 @@
 //! comes late changes nothing and gives no row. A key that a view has deleted has no combined rows until that view has
 //! one for it again. At most [`HELD`] rows are held: beyond, the oldest are taken before their time.
 
+mod snapshot;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::record::{NEVER_CREATED, timestamps};
 use crate::time::Micros;
@@ -61,6 +63,8 @@ pub struct Combiner {
     /// By event time, view, key, creation, and the order of coming.
     held: BTreeMap<(Micros, usize, Bytes, Micros, u64), Held>,
     newest: HashMap<Bytes, Vec<Option<Newest>>>,
+    /// The keys whose newest rows a checkpoint has yet to keep.
+    changed: HashSet<Bytes>,
     came: u64,
     limit: usize,
 }
@@ -89,6 +93,7 @@ impl Combiner {
             plan,
             held: BTreeMap::new(),
             newest: HashMap::new(),
+            changed: HashSet::new(),
             came: 0,
             limit: HELD,
         })
@@ -160,6 +165,7 @@ impl Combiner {
             return None;
         }
         *slot = value.map(|value| (time, value));
+        self.changed.insert(key.clone());
         if slot.is_none() {
             if newest.iter().all(Option::is_none) {
                 self.newest.remove(key);

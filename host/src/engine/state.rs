@@ -5,23 +5,25 @@
 //!   operator ◀── import(all parts, oldest epoch first) ──────   on start, whatever the number of shards then
 //! ```
 //! A part is rows of one table of an operator's state. Its first column is the key that a row belongs to, so that the
-//! rows find their shard again; the tables named [`SHARD`] have no key and say what all shards of the stage agree on.
+//! rows find their shard again; the tables named [`SHARD`] have no key and say how far a shard has come.
 //!
 //! Always true: an operator that imports the parts that another one exported, all of them and in their order, gives out
 //! from then on what the other one would have given; a later row of the same key and part replaces an earlier one,
 //! unless the table says that its rows add up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, PrimitiveArray, RecordBatch, UInt32Array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, Int64Array, PrimitiveArray, RecordBatch, UInt32Array,
 };
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
 use super::guard::GuardError;
 use super::key;
 use super::udf::CallError;
+use crate::time::Micros;
 
 /// The table of what is not by key.
 pub const SHARD: u16 = u16::MAX;
@@ -50,7 +52,7 @@ pub trait Stateful {
 pub struct Part {
     /// Which table; [`SHARD`] has no keys.
     pub table: u16,
-    /// What of the table: a pane's number, say.
+    /// What of the table: a pane's number, say; of [`SHARD`] which shard.
     pub number: i64,
     /// The rows; but for [`SHARD`], the first column holds the keys' canonical bytes.
     pub rows: RecordBatch,
@@ -71,12 +73,13 @@ impl Part {
         Self::of(table, number, std::iter::once((KEY.to_owned(), keys)).chain(named(columns)))
     }
 
-    /// What all shards of a stage agree on: one row without a key.
+    /// How far a shard has come.
     ///
     /// # Errors
-    /// The columns are of different lengths: the host's fault.
-    pub(super) fn shared(columns: &[ArrayRef]) -> Result<Self, CallError> {
-        Self::of(SHARD, 0, named(columns))
+    /// The host's fault.
+    pub(super) fn shared(marks: &[Micros]) -> Result<Self, CallError> {
+        let columns: Vec<ArrayRef> = marks.iter().map(|mark| Arc::new(Int64Array::from(vec![*mark])) as _).collect();
+        Self::of(SHARD, 0, named(&columns))
     }
 
     fn of(table: u16, number: i64, columns: impl Iterator<Item = (String, ArrayRef)>) -> Result<Self, CallError> {
@@ -97,7 +100,7 @@ impl Part {
         self.rows.columns().get(keys..).unwrap_or_default()
     }
 
-    /// The rows whose keys a shard owns; none where it owns none of them. What is not by key is every shard's.
+    /// The rows whose keys a shard owns; none where it owns none of them. What is not by key is kept.
     ///
     /// # Errors
     /// The host's fault.
@@ -114,6 +117,19 @@ impl Part {
         let rows = take_record_batch(&self.rows, &UInt32Array::from(rows))?;
         Ok(Some(Self { rows, ..*self }))
     }
+}
+
+/// What the tables [`SHARD`] of all shards say: of each shard its last word, and of those the least. Shards agree on it
+/// but where a partition was idle at the time; then what one of them has given may be given again, and nothing lacks.
+pub(super) fn marks(parts: &[Part]) -> Result<Option<Vec<Micros>>, CallError> {
+    let mut last: BTreeMap<i64, Vec<Micros>> = BTreeMap::new();
+    for part in parts.iter().filter(|part| part.table == SHARD) {
+        let first =
+            |column: &ArrayRef| numbers::<Int64Type>(Some(column))?.values().first().copied().ok_or_else(foreign);
+        last.insert(part.number, part.columns().iter().map(first).collect::<Result<_, _>>()?);
+    }
+    let least = |a: Vec<Micros>, b: Vec<Micros>| a.into_iter().zip(b).map(|(a, b)| a.min(b)).collect();
+    Ok(last.into_values().reduce(least))
 }
 
 /// A column of fixed-width values.

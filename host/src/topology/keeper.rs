@@ -1,7 +1,7 @@
 //! The thread that keeps what comes out: online store, offline log, outputs, dead letters; and ends epochs.
 //!
-//! Always true: an epoch ends when every shard has given out what came before its barrier and all of that is safe; only
-//! then do the sources hear which offsets are. A store or an output that is away is tried again with back-off while its
+//! Always true: an epoch ends when every shard has given out what came before its barrier and all of that is safe, and
+//! nothing that came after; it then goes to the committer. A store or an output that is away is tried again with back-off while its
 //! queue fills, which holds the workers and so the sources; nothing is dropped.
 
 use std::collections::BTreeMap;
@@ -12,16 +12,19 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, not, take, take_record_batch};
 use arrow::datatypes::TimestampMicrosecondType;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use tokio::sync::watch;
 
 use super::board::Board;
 use super::combining::Combining;
+use super::committing::{self, Committed, Committer, Epoch, OutletMarks};
 use super::message::Output;
 use super::{Stop, TopologyError};
 use crate::config::plan::{Plan, ViewPlan};
+use crate::engine::checkpoint::PartitionMark;
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
 use crate::engine::front::FrontPlan;
+use crate::engine::state::Part;
 use crate::error::Blame;
 use crate::record::{DeadLetter, Origin};
 use crate::sink::Sink;
@@ -62,69 +65,103 @@ pub struct Summary {
     pub stopped: Vec<String>,
 }
 
-#[derive(Default)]
-struct Epoch {
-    read: Vec<(Origin, i64)>,
-    workers: usize,
-    shards: usize,
-}
-
 pub(super) struct Keeper {
     plan: Arc<Plan>,
     outlets: Outlets,
     board: Arc<Board>,
     clock: Arc<dyn Clock>,
     stop: Stop,
-    workers: usize,
-    /// For each source, where it hears which offsets are safe.
-    safe: Vec<watch::Sender<Vec<i64>>>,
-    epochs: BTreeMap<u64, Epoch>,
+    committer: Sender<Epoch>,
+    /// How the committer ended; none once that is known.
+    committing: Option<committing::Handle>,
+    committed: watch::Receiver<Committed>,
     combining: Combining,
     /// The epoch that what comes now belongs to.
     epoch: u64,
+    /// What has come of it at the workers' barriers.
+    partitions: Vec<(Origin, PartitionMark)>,
+    parts: Vec<(usize, Vec<Part>, bool)>,
     summary: Summary,
 }
 
+/// What a keeper works with.
+pub(super) struct Keeping {
+    pub(super) plan: Arc<Plan>,
+    pub(super) outlets: Outlets,
+    pub(super) board: Arc<Board>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) stop: Stop,
+    pub(super) workers: usize,
+    pub(super) committer: Committer,
+    pub(super) committed: watch::Receiver<Committed>,
+    /// What the services' state was, by service.
+    pub(super) services: Vec<Vec<Part>>,
+    /// The first epoch.
+    pub(super) epoch: u64,
+}
+
 impl Keeper {
-    pub(super) fn new(
-        plan: Arc<Plan>,
-        outlets: Outlets,
-        board: Arc<Board>,
-        clock: Arc<dyn Clock>,
-        stop: Stop,
-        workers: usize,
-        safe: Vec<watch::Sender<Vec<i64>>>,
-    ) -> Result<Self, TopologyError> {
+    pub(super) fn new(keeping: Keeping) -> Result<Self, TopologyError> {
+        let Keeping { plan, outlets, board, clock, stop, workers, committer, committed, services, epoch } = keeping;
         let summary = Summary { rows: vec![0; plan.views.len()], ..Summary::default() };
-        let combining = Combining::new(&plan, workers)?;
-        let epochs = BTreeMap::new();
-        Ok(Self { plan, outlets, board, clock, stop, workers, safe, epochs, combining, epoch: 1, summary })
+        let mut combining = Combining::new(&plan, workers)?;
+        combining.resume(&services)?;
+        let (committer, committing) = committer.start()?;
+        let (partitions, parts) = (Vec::new(), Vec::new());
+        Ok(Self {
+            plan,
+            outlets,
+            board,
+            clock,
+            stop,
+            committer,
+            committing: Some(committing),
+            committed,
+            combining,
+            epoch,
+            partitions,
+            parts,
+            summary,
+        })
     }
 
-    /// Runs until all workers are gone, and then makes safe what is left.
-    pub(super) fn run(mut self, outputs: &Receiver<Output>) -> Result<Summary, TopologyError> {
-        for output in outputs {
-            match output {
-                Output::Rows { view, emission, positions } => self.rows(view, &emission, &positions)?,
-                Output::Progress { view, shard, progress } => {
-                    let combined = self.combining.progress(view, shard, progress)?;
-                    self.write_combined(combined)?;
+    /// Runs until all workers are gone, and then makes safe what is left. `outputs` are theirs, one each: one that is
+    /// behind its barrier is not listened to until the others are, for what it gives is not of the epoch.
+    pub(super) fn run(mut self, outputs: &[Receiver<Output>]) -> Result<Summary, TopologyError> {
+        let mut workers: Vec<(bool, &Receiver<Output>)> = outputs.iter().map(|worker| (true, worker)).collect();
+        loop {
+            let mut select = Select::new();
+            let open: Vec<usize> =
+                (0..workers.len()).filter(|at| workers.get(*at).is_some_and(|(open, _)| *open)).collect();
+            for at in &open {
+                if let Some((_, worker)) = workers.get(*at) {
+                    select.recv(worker);
                 }
-                Output::Dead(letters) => self.dead(letters)?,
-                Output::Read { epoch, positions } => {
-                    let state = self.epochs.entry(epoch).or_default();
-                    state.read.extend(positions);
-                    state.workers += 1;
-                    self.end_if_whole(epoch)?;
+            }
+            if open.is_empty() {
+                break;
+            }
+            let ready = select.ready();
+            let Some((at, worker)) = open.get(ready).and_then(|at| Some((*at, workers.get(*at)?.1))) else { continue };
+            match worker.try_recv() {
+                Ok(Output::ShardDone { epoch }) => {
+                    if let Some((open, _)) = workers.get_mut(at) {
+                        *open = false;
+                    }
+                    if workers.iter().all(|(open, _)| !open) {
+                        self.end(epoch)?;
+                        workers.iter_mut().for_each(|(open, _)| *open = true);
+                    }
                 }
-                Output::ShardDone { epoch } => {
-                    self.epochs.entry(epoch).or_default().shards += 1;
-                    self.end_if_whole(epoch)?;
-                }
+                Ok(output) => self.take(output)?,
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => drop(workers.remove(at)),
             }
         }
         self.leave_out_stopped()?;
         self.flush()?;
+        drop(self.committer);
+        committed(self.committing)?;
         self.summary.events = self.board.events();
         for (index, view) in self.plan.views.iter().enumerate() {
             self.summary
@@ -132,6 +169,21 @@ impl Keeper {
                 .extend(self.board.stopped(index).map(|reason| format!("view {}: {reason}", view.name)));
         }
         Ok(self.summary)
+    }
+
+    fn take(&mut self, output: Output) -> Result<(), TopologyError> {
+        match output {
+            Output::Rows { view, emission, positions } => self.rows(view, &emission, &positions)?,
+            Output::Progress { view, shard, progress } => {
+                let combined = self.combining.progress(view, shard, progress)?;
+                self.write_combined(combined)?;
+            }
+            Output::Dead(letters) => self.dead(letters)?,
+            Output::Read { partitions } => self.partitions.extend(partitions),
+            Output::State { stage, parts, whole } => self.parts.push((usize::from(stage), parts, whole)),
+            Output::ShardDone { .. } => {}
+        }
+        Ok(())
     }
 
     fn rows(&mut self, number: u16, emission: &Emission, positions: &[(Origin, i64)]) -> Result<(), TopologyError> {
@@ -263,28 +315,41 @@ impl Keeper {
         Ok(())
     }
 
-    fn end_if_whole(&mut self, number: u64) -> Result<(), TopologyError> {
-        let whole = |epoch: &Epoch| epoch.workers == self.workers && epoch.shards == self.workers;
-        let Some(epoch) = self.epochs.get(&number).is_some_and(whole).then(|| self.epochs.remove(&number)).flatten()
-        else {
-            return Ok(());
-        };
+    /// All workers are at the epoch's barrier: makes safe what came before, and has the epoch committed.
+    fn end(&mut self, number: u64) -> Result<(), TopologyError> {
         self.leave_out_stopped()?;
         self.flush()?;
+        let stages = self.plan.stages.len();
+        let whole = self.committed.borrow().whole.clone();
+        if let Some(whole) = whole {
+            let services = self.combining.export(|service| whole.get(stages + service) == Some(&true))?;
+            let services = services.into_iter().enumerate();
+            self.parts.extend(services.map(|(index, (parts, whole))| (stages + index, parts, whole)));
+        }
+        let epoch = Epoch {
+            number,
+            partitions: std::mem::take(&mut self.partitions),
+            parts: std::mem::take(&mut self.parts),
+            outlets: self.marks(),
+            held_back: (0..self.plan.sources.len()).map(|source| self.feeds_a_stopped_view(source)).collect(),
+            counts: (0..self.plan.views.len()).all(|view| self.board.stopped(view).is_none()),
+        };
         self.epoch = number + 1;
         self.summary.epochs += 1;
-        for (index, safe) in self.safe.iter().enumerate() {
-            if self.feeds_a_stopped_view(index) {
-                continue;
-            }
-            let mut offsets: BTreeMap<u32, i64> = BTreeMap::new();
-            for (origin, next) in epoch.read.iter().filter(|(origin, _)| usize::from(origin.source) == index) {
-                offsets.insert(origin.partition, *next);
-            }
-            // Partitions are numbered from 0 and all of them are there.
-            safe.send_replace(offsets.into_values().collect());
+        match self.committer.send(epoch) {
+            Ok(()) => Ok(()),
+            // It is gone only if it has failed.
+            Err(_) => committed(self.committing.take()).and(Err(TopologyError::Stopped)),
         }
-        Ok(())
+    }
+
+    fn marks(&self) -> OutletMarks {
+        let files = self.outlets.outputs.iter().chain(&self.outlets.services).flatten();
+        OutletMarks {
+            log: self.outlets.log.as_ref().map(|log| log.marks().clone()).unwrap_or_default(),
+            dead_letters: self.outlets.dead_letters.next_sequence(),
+            outputs: files.filter_map(Sink::mark).collect(),
+        }
     }
 
     /// The positions of what a stopped view reads stay where they are.
@@ -313,6 +378,12 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// Waits for the committer's end.
+fn committed(committing: Option<committing::Handle>) -> Result<(), TopologyError> {
+    let panicked = |_| Err(TopologyError::Thread("the committer panicked".into()));
+    committing.map_or(Ok(()), |committing| committing.join().unwrap_or_else(panicked))
 }
 
 fn online_batch(

@@ -9,15 +9,20 @@ use std::sync::Arc;
 use metrics::Counter;
 
 use super::board::Board;
+use super::resume::Resume;
 use super::ways::{self, Given};
 use super::{TopologyError, dead};
 use crate::config::plan::{Plan, SourcePlan};
+use crate::engine::checkpoint::PartitionMark;
 use crate::engine::front::Front;
 use crate::engine::ingest::Ingest;
 use crate::engine::watermark::{BEFORE_ALL, PartitionWatermark, Progress, combine};
 use crate::record::{Origin, RawBatch};
 use crate::source::intake::{Intake, owner};
 use crate::time::Micros;
+
+/// The next offset of a partition of which nothing has been read: it begins where its source says.
+const NOTHING_READ: i64 = -1;
 
 struct Partition {
     watermark: PartitionWatermark,
@@ -69,15 +74,22 @@ pub(super) struct Reading {
     /// The views' names, for messages.
     names: Vec<String>,
     board: Arc<Board>,
+    resume: Arc<Resume>,
 }
 
 impl Reading {
     /// The stateless half of worker `worker` of `workers`.
-    pub(super) fn new(plan: &Plan, worker: usize, workers: usize, board: Arc<Board>) -> Result<Self, TopologyError> {
+    pub(super) fn new(
+        plan: &Plan,
+        worker: usize,
+        workers: usize,
+        board: Arc<Board>,
+        resume: Arc<Resume>,
+    ) -> Result<Self, TopologyError> {
         let sources = plan.sources.iter().map(|source| open(source, workers)).collect::<Result<Vec<_>, _>>()?;
         let said = vec![Progress::Active(BEFORE_ALL); sources.len()];
         let names = plan.views.iter().map(|view| view.name.clone()).collect();
-        Ok(Self { worker, workers, sources, said, names, board })
+        Ok(Self { worker, workers, sources, said, names, board, resume })
     }
 
     /// Takes what a source says.
@@ -106,16 +118,24 @@ impl Reading {
         self.say(given);
     }
 
-    /// For each partition the offset after the last event read.
-    pub(super) fn positions(&self) -> Vec<(Origin, i64)> {
-        let of = |(index, source): (usize, &Source)| {
-            let source_index = u16::try_from(index).unwrap_or(u16::MAX);
-            let at = |(partition, state): (&u32, &Partition)| {
-                (Origin { source: source_index, partition: *partition }, state.next_offset)
-            };
-            source.partitions.iter().map(at).collect::<Vec<_>>()
-        };
-        self.sources.iter().enumerate().flat_map(of).collect()
+    /// How far each partition has been read; of one that its source has not told of yet, how far it had been before.
+    pub(super) fn partitions(&self) -> Vec<(Origin, PartitionMark)> {
+        let before = self.resume.partitions.iter().filter(|(origin, _)| owner(**origin, self.workers) == self.worker);
+        let mut marks: BTreeMap<Origin, PartitionMark> = before.map(|(origin, mark)| (*origin, mark.clone())).collect();
+        for (index, source) in (0_u16..).zip(&self.sources) {
+            for (number, state) in &source.partitions {
+                let mark = PartitionMark {
+                    number: *number,
+                    next_offset: state.next_offset,
+                    watermark: state.watermark.current(),
+                    newest: state.watermark.newest(),
+                    idle: state.idle,
+                    ended: state.ended,
+                };
+                marks.insert(Origin { source: index, partition: *number }, mark);
+            }
+        }
+        marks.into_iter().collect()
     }
 
     fn announce(&mut self, index: u16, count: u32, now: Micros) {
@@ -125,12 +145,16 @@ impl Reading {
         self.board.announce(usize::from(index));
         for partition in (0..count).filter(|p| owner(Origin { source: index, partition: *p }, workers) == worker) {
             let delay = source.delay;
+            let mark = self.resume.partitions.get(&Origin { source: index, partition });
             source.partitions.entry(partition).or_insert_with(|| Partition {
-                watermark: PartitionWatermark::new(delay),
-                next_offset: 0,
+                watermark: mark.map_or_else(
+                    || PartitionWatermark::new(delay),
+                    |mark| PartitionWatermark::resumed(delay, mark.watermark, mark.newest),
+                ),
+                next_offset: mark.map_or(NOTHING_READ, |mark| mark.next_offset),
                 last_rows: now,
-                idle: false,
-                ended: false,
+                idle: mark.is_some_and(|mark| mark.idle),
+                ended: mark.is_some_and(|mark| mark.ended),
             });
         }
     }

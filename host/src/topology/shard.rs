@@ -18,6 +18,8 @@ use crate::engine::guard::GuardError;
 use crate::engine::join::{JoinOperator, Wait};
 use crate::engine::latest::LatestPlan;
 use crate::engine::rows::KeyedBatch;
+use crate::engine::state::{Part, SHARD, Stateful};
+use crate::engine::udf::CallError;
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, CombinedWatermark, Progress, combine};
 use crate::engine::window::Outcome;
 use crate::engine::window::operator::WindowOperator;
@@ -32,6 +34,19 @@ enum Operator {
     Over(Box<OverOperator>),
     Session(Box<SessionOperator>),
     Latest(Arc<LatestPlan>),
+}
+
+impl Operator {
+    /// What outlives a process; none where nothing is kept.
+    fn state(&mut self) -> Option<&mut dyn Stateful> {
+        match self {
+            Self::Join(join, _) => Some(join.as_mut()),
+            Self::Windowed(operator) => Some(operator.as_mut()),
+            Self::Over(operator) => Some(operator.as_mut()),
+            Self::Session(operator) => Some(operator.as_mut()),
+            Self::Latest(_) => None,
+        }
+    }
 }
 
 /// One shard of one stage.
@@ -90,6 +105,26 @@ impl Shard {
             combined_by_service: !matches!(stage.operator, OperatorPlan::Join(_))
                 && plan.services.iter().any(|service| service.views.contains(&stage.view)),
         })
+    }
+
+    /// Gives out what has changed of the state since the last call, or `whole` all of it.
+    pub(super) fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError> {
+        self.operator.state().map_or(Ok(()), |state| state.export(whole, out))?;
+        for part in out.iter_mut().filter(|part| part.table == SHARD) {
+            part.number = i64::try_from(self.worker).unwrap_or(i64::MAX);
+        }
+        Ok(())
+    }
+
+    /// Takes what the `shards` shards of this stage exported.
+    pub(super) fn import(&mut self, parts: &[Part], shards: usize) -> Result<(), GuardError> {
+        let (worker, workers) = (self.worker, self.workers);
+        // As many as there were: each then has come as far as it had, else as far as all had.
+        let other =
+            |part: &&Part| shards == workers && part.table == SHARD && usize::try_from(part.number) != Ok(worker);
+        let own = parts.iter().filter(|part| !other(part)).map(|part| part.of_shard(worker, workers));
+        let own: Vec<Part> = own.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        self.operator.state().map_or(Ok(()), |state| state.import(&own))
     }
 
     /// The lane that what it gives goes out on.

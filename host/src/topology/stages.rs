@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::board::Board;
-use super::message::{Message, Output};
+use super::message::{Begin, Message, Output};
 use super::shard::Shard;
 use super::ways::Given;
 use super::{TopologyError, dead, stop_view};
 use crate::config::plan::Plan;
 use crate::engine::guard::GuardError;
+use crate::engine::state::Part;
 
 /// The shards of one worker.
 pub(super) struct Stages {
@@ -24,6 +25,8 @@ pub(super) struct Stages {
     names: Vec<String>,
     /// For each epoch how many senders have sent its barrier on each lane.
     barriers: BTreeMap<u64, Vec<usize>>,
+    /// What the shards are to export at the barriers to come.
+    begun: BTreeMap<u64, Option<Arc<[bool]>>>,
     lanes: usize,
     senders: usize,
     board: Arc<Board>,
@@ -36,6 +39,8 @@ pub(super) struct Results {
     pub(super) outputs: Vec<Output>,
     /// For stages behind, by lane.
     pub(super) given: Vec<(usize, Given)>,
+    /// The epoch whose barrier has come from everywhere with this message.
+    pub(super) aligned: Option<u64>,
 }
 
 impl Stages {
@@ -53,10 +58,25 @@ impl Stages {
             views: plan.stages.iter().map(|stage| stage.view).collect(),
             names: plan.views.iter().map(|view| view.name.clone()).collect(),
             barriers: BTreeMap::new(),
+            begun: BTreeMap::new(),
             lanes,
             senders,
             board,
         })
+    }
+
+    /// Goes on from the state that a checkpoint has kept: all parts of each stage, which had `shards` shards;
+    /// this worker takes its own.
+    pub(super) fn resume(&mut self, parts: &[Vec<Part>], shards: usize) -> Result<(), GuardError> {
+        for (shard, parts) in self.stages.iter_mut().zip(parts) {
+            shard.import(parts, shards)?;
+        }
+        Ok(())
+    }
+
+    /// An epoch has begun, whose barriers are on their way.
+    pub(super) fn begin(&mut self, begin: Begin) {
+        self.begun.insert(begin.epoch, begin.whole);
     }
 
     /// Takes a message of one sender from one lane.
@@ -119,7 +139,29 @@ impl Stages {
                 results.given.push((next, Given { messages, dead: Vec::new() }));
             } else {
                 self.barriers.remove(&epoch);
+                if let Some(whole) = self.begun.remove(&epoch).flatten() {
+                    self.export(&whole, results);
+                }
                 results.outputs.push(Output::ShardDone { epoch });
+                results.aligned = Some(epoch);
+            }
+        }
+    }
+
+    /// Gives out the shards' state.
+    fn export(&mut self, whole: &[bool], results: &mut Results) {
+        for ((number, shard), whole) in (0_u16..).zip(&mut self.stages).zip(whole) {
+            let view = self.views.get(usize::from(number)).copied().unwrap_or(0);
+            if self.board.stopped(usize::from(view)).is_some() {
+                continue;
+            }
+            let mut parts = Vec::new();
+            match shard.export(*whole, &mut parts) {
+                Ok(()) => results.outputs.push(Output::State { stage: number, parts, whole: *whole }),
+                Err(error) => {
+                    let name = self.names.get(usize::from(view)).map_or("", String::as_str);
+                    stop_view(&self.board, name, view, &error);
+                }
             }
         }
     }

@@ -28,6 +28,7 @@ use crate::engine::combine::CombinePlan;
 use crate::engine::decode::{DecodeField, Decoding, EventTime, TimeFormat};
 use crate::engine::front::FrontPlan;
 use crate::engine::join::JoinPlan;
+use crate::engine::key;
 use crate::engine::latest::LatestPlan;
 use crate::engine::window::over::OverPlan;
 use crate::engine::window::plan::WindowPlan;
@@ -59,6 +60,24 @@ impl Plan {
     /// How far the longest way through stages goes.
     pub fn depth(&self) -> usize {
         self.stages.iter().map(|stage| stage.depth).max().unwrap_or(0)
+    }
+
+    /// What the state of the stages, and of the services behind them, is filed under: by what decides what it means.
+    pub fn stage_ids(&self) -> Vec<String> {
+        let view = |index: u16| self.views.get(usize::from(index));
+        let name = |index: u16| view(index).map(|view| format!("{}/{}", view.name, view.version)).unwrap_or_default();
+        let mut ids: Vec<String> = Vec::new();
+        for (at, stage) in self.stages.iter().enumerate() {
+            let before = self.stages.iter().take(at).filter(|other| other.view == stage.view).count();
+            ids.push(format!("view/{}/{before}", name(stage.view)));
+        }
+        for service in &self.services {
+            let views: Vec<String> = service.views.iter().map(|view| name(*view)).collect();
+            let columns: Vec<_> = service.combine.views.iter().map(|view| (&view.columns, &view.places)).collect();
+            let what = key::hash(format!("{views:?} {columns:?}").as_bytes());
+            ids.push(format!("service/{}/{what:016x}", service.name));
+        }
+        ids
     }
 
     /// The name of a source, or of a view that rows come from: sources are numbered first.

@@ -75,6 +75,16 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    /// What is read, without how: offsets of one mean nothing in another. Brokers move, so a topic's name has to do.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Kafka { topic, .. } => format!("the topic {}", topic.value),
+            Self::File { path, .. } => format!("the file {}", path.value.display()),
+            Self::WebSocketConnect { .. } | Self::WebSocketListen { .. } => "a WebSocket".to_owned(),
+            Self::Push => "push".to_owned(),
+        }
+    }
+
     /// Whether the source ends by itself.
     pub fn is_bounded(&self) -> bool {
         matches!(self, Self::File { follow: false, .. } | Self::Kafka { bounded: true, .. })

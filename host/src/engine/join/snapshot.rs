@@ -11,7 +11,7 @@ use super::{JoinOperator, Version, Waiting};
 use crate::engine::guard::GuardError;
 use crate::engine::key;
 use crate::engine::lineage::{self, TRACE_COLUMNS};
-use crate::engine::state::{Part, SHARD, Stateful, foreign, numbers};
+use crate::engine::state::{Part, SHARD, Stateful, foreign, marks, numbers};
 use crate::engine::udf::CallError;
 use crate::time::Micros;
 
@@ -21,20 +21,14 @@ const WAITING: u16 = 1;
 
 impl Stateful for JoinOperator {
     fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError> {
-        let marks: [ArrayRef; 2] =
-            [self.right_until, self.left_until].map(|time| Arc::new(Int64Array::from(vec![time])) as _);
-        out.push(Part::shared(&marks)?);
+        out.push(Part::shared(&[self.right_until, self.left_until])?);
         self.export_versions(whole, out)?;
         self.export_waiting(whole, out)
     }
 
     fn import(&mut self, parts: &[Part]) -> Result<(), GuardError> {
-        for part in parts.iter().filter(|part| part.table == SHARD) {
-            let mark = |at: usize| -> Result<Micros, CallError> {
-                let times = numbers::<Int64Type>(part.columns().get(at))?;
-                times.values().first().copied().ok_or_else(foreign)
-            };
-            (self.right_until, self.left_until) = (mark(0)?, mark(1)?);
+        if let Some([right, left]) = marks(parts)?.as_deref() {
+            (self.right_until, self.left_until) = (*right, *left);
         }
         for part in parts {
             match part.table {

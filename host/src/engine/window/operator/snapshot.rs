@@ -10,7 +10,7 @@ use arrow::datatypes::Int64Type;
 use super::WindowOperator;
 use crate::engine::guard::GuardError;
 use crate::engine::key;
-use crate::engine::state::{Part, SHARD, Stateful, foreign, numbers};
+use crate::engine::state::{Part, SHARD, Stateful, foreign, marks, numbers};
 use crate::engine::udf::CallError;
 
 /// The tables; those below are the grids, each with its panes by number.
@@ -20,8 +20,7 @@ const GIVEN: u16 = 1_002;
 
 impl Stateful for WindowOperator {
     fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError> {
-        let marks: [ArrayRef; 2] = [self.fired, self.watermark].map(|time| Arc::new(Int64Array::from(vec![time])) as _);
-        out.push(Part::shared(&marks)?);
+        out.push(Part::shared(&[self.fired, self.watermark])?);
         for (table, grid) in (0..NEWEST).zip(&mut self.grids) {
             grid.export(table, whole, &self.keys, out)?;
         }
@@ -43,15 +42,13 @@ impl Stateful for WindowOperator {
     }
 
     fn import(&mut self, parts: &[Part]) -> Result<(), GuardError> {
+        if let Some([fired, watermark]) = marks(parts)?.as_deref() {
+            (self.fired, self.watermark) = (*fired, *watermark);
+        }
         // What is said of keys is for those that live, so the panes come first.
         for part in parts {
             match part.table {
-                SHARD => {
-                    let mark =
-                        |at: usize| numbers::<Int64Type>(part.columns().get(at)).map(|times| times.values().first());
-                    (self.fired, self.watermark) = (*mark(0)?.ok_or_else(foreign)?, *mark(1)?.ok_or_else(foreign)?);
-                }
-                NEWEST | FORGOTTEN | GIVEN => {}
+                SHARD | NEWEST | FORGOTTEN | GIVEN => {}
                 table => self.grids.get_mut(usize::from(table)).ok_or_else(foreign)?.import(part, &mut self.keys)?,
             }
         }

@@ -12,7 +12,7 @@ use super::{Held, History, OverOperator};
 use crate::engine::guard::GuardError;
 use crate::engine::key;
 use crate::engine::lineage::{self, TRACE_COLUMNS};
-use crate::engine::state::{Part, SHARD, Stateful, foreign, numbers};
+use crate::engine::state::{Part, SHARD, Stateful, foreign, marks, numbers};
 use crate::engine::udf::CallError;
 
 /// The tables.
@@ -21,7 +21,7 @@ const RUNNING: u16 = 1;
 
 impl Stateful for OverOperator {
     fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError> {
-        out.push(Part::shared(&[Arc::new(Int64Array::from(vec![self.watermark]))])?);
+        out.push(Part::shared(&[self.watermark])?);
         let mut slots = self.arrived.take();
         if whole {
             slots = (0..).take(self.histories.len()).collect();
@@ -54,12 +54,12 @@ impl Stateful for OverOperator {
     }
 
     fn import(&mut self, parts: &[Part]) -> Result<(), GuardError> {
+        if let Some([watermark]) = marks(parts)?.as_deref() {
+            self.watermark = *watermark;
+        }
         for part in parts {
             match part.table {
-                SHARD => {
-                    let watermark = numbers::<Int64Type>(part.columns().first())?.values().first();
-                    self.watermark = *watermark.ok_or_else(foreign)?;
-                }
+                SHARD => {}
                 RUNNING => self.running.import(part, &mut self.keys)?,
                 ROWS => {}
                 _ => return Err(foreign().into()),

@@ -9,7 +9,7 @@ use hashbrown::HashSet;
 use super::{Session, SessionOperator};
 use crate::engine::guard::GuardError;
 use crate::engine::key;
-use crate::engine::state::{Part, SHARD, Stateful, foreign, numbers};
+use crate::engine::state::{Part, SHARD, Stateful, foreign, marks, numbers};
 use crate::engine::udf::CallError;
 use crate::record::Columns;
 use crate::time::Micros;
@@ -20,7 +20,7 @@ const SESSIONS: u16 = 1;
 
 impl Stateful for SessionOperator {
     fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError> {
-        out.push(Part::shared(&[Arc::new(Int64Array::from(vec![self.watermark]))])?);
+        out.push(Part::shared(&[self.watermark])?);
         let gone = std::mem::take(&mut self.gone);
         if !whole && !gone.is_empty() {
             out.push(Part::keyed(GONE, 0, gone.iter().map(AsRef::as_ref), &[])?);
@@ -49,15 +49,15 @@ impl Stateful for SessionOperator {
     }
 
     fn import(&mut self, parts: &[Part]) -> Result<(), GuardError> {
+        if let Some([watermark]) = marks(parts)?.as_deref() {
+            self.watermark = *watermark;
+        }
         // Of each key the sessions of the last part that knows it; an earlier one knows less.
         let mut known: HashSet<&[u8]> = HashSet::new();
         let mut wanted: Vec<(&Part, Vec<u32>)> = Vec::new();
         for part in parts.iter().rev() {
             match part.table {
-                SHARD => {
-                    let watermark = numbers::<Int64Type>(part.columns().first())?.values().first();
-                    self.watermark = self.watermark.max(*watermark.ok_or_else(foreign)?);
-                }
+                SHARD => {}
                 GONE => known.extend(part.keys().ok_or_else(foreign)?.iter().flatten()),
                 SESSIONS => {
                     let keys = part.keys().ok_or_else(foreign)?;
