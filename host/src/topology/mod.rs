@@ -187,7 +187,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         let (control, controlled) = bounded(4);
         controls.push(control);
         let reading = Reading::new(&plan, index, workers, board.clone())?;
-        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone())?;
+        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone(), &clock)?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs.clone(), control: controlled, stop: stopped.clone() };
         let worker = Worker::new(reading, stages, channels, clock.clone());

@@ -103,6 +103,12 @@ impl Worker {
         if !self.outputs.is_empty() {
             return Ok(false);
         }
+        if self.may_read() && self.stages.due().is_some_and(|due| due <= self.clock.now()) {
+            let mut results = Results::default();
+            self.stages.tick(self.clock.now(), &mut results);
+            self.keep(results);
+            return Ok(true);
+        }
         let mut worked = false;
         for lane in (0..self.channels.inboxes.len()).rev() {
             for sender in 0..self.channels.inboxes.get(lane).map_or(0, Vec::len) {
@@ -117,10 +123,7 @@ impl Worker {
                 let last =
                     |output: &Output| matches!(output, Output::ShardDone { epoch } if Some(*epoch) == self.finish);
                 self.finished |= results.outputs.iter().any(last);
-                self.outputs.extend(results.outputs);
-                for (lane, given) in results.given {
-                    self.hold(lane, given);
-                }
+                self.keep(results);
                 self.send_pending()?;
                 if !self.outputs.is_empty() {
                     return Ok(true);
@@ -179,6 +182,13 @@ impl Worker {
         }
     }
 
+    fn keep(&mut self, results: Results) {
+        self.outputs.extend(results.outputs);
+        for (lane, given) in results.given {
+            self.hold(lane, given);
+        }
+    }
+
     fn hold(&mut self, lane: usize, given: Given) {
         for (receiver, message) in given.messages {
             if let Some(pending) = self.pending.get_mut(lane).and_then(|lane| lane.get_mut(receiver)) {
@@ -224,7 +234,10 @@ impl Worker {
         } else {
             select.send(&self.channels.keeper);
         }
-        match select.ready_timeout(TICK) {
+        let due = self.stages.due().filter(|_| self.may_read());
+        let until_due =
+            due.map(|due| Duration::from_micros(due.saturating_sub(self.clock.now()).max(0).unsigned_abs()));
+        match select.ready_timeout(until_due.map_or(TICK, |pause| pause.min(TICK))) {
             Ok(ready) => ready != stop,
             Err(_) => {
                 if self.may_read() {
