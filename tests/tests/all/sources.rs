@@ -1,4 +1,6 @@
-//! What a source says of its rows beside their format: which of two is newer.
+//! What a source says of its rows beside their format: which of two is newer, what is made of them first.
+
+mod transforms;
 
 use millrace_tests::http::post;
 use millrace_tests::patience::{START, wait_for};
