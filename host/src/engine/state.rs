@@ -28,6 +28,9 @@ use crate::time::Micros;
 /// The table of what is not by key.
 pub const SHARD: u16 = u16::MAX;
 
+/// The table of what a shard says anew with every export, by key: the last part of each shard is all it has.
+pub(super) const OF_SHARD: u16 = u16::MAX - 1;
+
 /// The name of the first column of a part with keys.
 const KEY: &str = "key";
 
@@ -52,7 +55,7 @@ pub trait Stateful {
 pub struct Part {
     /// Which table; [`SHARD`] has no keys.
     pub table: u16,
-    /// What of the table: a pane's number, say; of [`SHARD`] which shard.
+    /// What of the table: a pane's number, say; of [`SHARD`] and [`OF_SHARD`] which shard.
     pub number: i64,
     /// The rows; but for [`SHARD`], the first column holds the keys' canonical bytes.
     pub rows: RecordBatch,
@@ -86,6 +89,11 @@ impl Part {
         let (fields, columns): (Vec<Field>, Vec<ArrayRef>) =
             columns.map(|(name, column)| (Field::new(name, column.data_type().clone(), true), column)).unzip();
         Ok(Self { table, number, rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)? })
+    }
+
+    /// Whether the number is the shard's.
+    pub fn is_of_one_shard(&self) -> bool {
+        self.table == SHARD || self.table == OF_SHARD
     }
 
     /// The key of each row; none for what is not by key.

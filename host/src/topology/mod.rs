@@ -221,7 +221,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         let (outputs, given) = bounded::<Output>(OUTPUTS);
         kept.push(given);
         let reading = Reading::new(&plan, index, workers, board.clone(), resume.clone())?;
-        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone())?;
+        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone(), &clock)?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs, control: controlled, stop: stopped.clone() };
         let mut worker = Worker::new(reading, stages, channels, clock.clone());

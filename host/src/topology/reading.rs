@@ -11,10 +11,10 @@ use metrics::Counter;
 use super::board::Board;
 use super::resume::Resume;
 use super::ways::{self, Given};
-use super::{TopologyError, dead};
+use super::{TopologyError, dead, stop_view};
 use crate::config::plan::{Plan, SourcePlan};
 use crate::engine::checkpoint::PartitionMark;
-use crate::engine::front::Front;
+use crate::engine::front::{Front, SourceSteps};
 use crate::engine::ingest::Ingest;
 use crate::engine::watermark::{BEFORE_ALL, PartitionWatermark, Progress, combine};
 use crate::record::{Origin, RawBatch};
@@ -45,11 +45,14 @@ impl Partition {
 }
 
 struct Source {
+    name: String,
     ingest: Ingest,
     idle_timeout: Option<Micros>,
     delay: Micros,
     fronts: Vec<Front>,
     announced: bool,
+    /// Whether its transforms cannot go on: its events are passed over, and their positions kept.
+    stopped: bool,
     partitions: BTreeMap<u32, Partition>,
     events: Counter,
 }
@@ -178,7 +181,22 @@ impl Reading {
             partition.watermark.wake(combined);
         }
         let first_dead = given.dead.len();
-        let rows = source.ingest.take(raw, &mut partition.watermark, &mut given.dead)?;
+        if source.stopped {
+            return Ok(());
+        }
+        let rows = match source.ingest.take(raw, &mut partition.watermark, &mut given.dead) {
+            Ok(rows) => rows,
+            // What was refused before comes again with the batch.
+            Err(error) => {
+                given.dead.truncate(first_dead);
+                source.stopped = true;
+                for view in source.fronts.iter().map(|front| front.plan().view) {
+                    let name = self.names.get(usize::from(view)).map_or("", String::as_str);
+                    stop_view(&self.board, name, view, &format!("source {}: {error}", source.name));
+                }
+                return Ok(());
+            }
+        };
         if !rows.times.is_empty() {
             for front in &mut source.fronts {
                 ways::send(front, &rows, None, &self.board, &self.names, given);
@@ -207,13 +225,16 @@ impl Reading {
 
 fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
     let ingest = Ingest::new(plan.decoding.open(), plan.event_time.clone(), plan.max_ahead).with_created(plan.created);
+    let ingest = ingest.with_steps(SourceSteps::new(plan.transforms.clone())?);
     let front = |front: &Arc<_>| Front::new(Arc::clone(front), workers);
     Ok(Source {
+        name: plan.name.clone(),
         ingest,
         idle_timeout: plan.idle_timeout,
         delay: plan.delay,
         fronts: plan.fronts.iter().map(front).collect::<Result<_, _>>()?,
         announced: false,
+        stopped: false,
         partitions: BTreeMap::new(),
         events: metrics::counter!("millrace_events_total", "source" => plan.name.clone()),
     })

@@ -2,7 +2,8 @@
 //!
 //! Always true: the stages behind hear of a watermark after the rows below it. What is said to them: of a join how far
 //! both of its sides have come; of windows and sessions a millisecond less than their watermark, since a row is stamped
-//! with its window's last one; of all else the watermark itself.
+//! with its window's last one; of all else the watermark itself. Of a join whose rows wait for a time, how far its left
+//! side has come, but no further than the rows that still wait.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::engine::window::operator::WindowOperator;
 use crate::engine::window::over::OverOperator;
 use crate::engine::window::session::SessionOperator;
 use crate::record::{DeadLetter, Origin};
-use crate::time::{MILLISECOND, Micros, rfc3339};
+use crate::time::{Clock, MILLISECOND, Micros, rfc3339};
 
 enum Operator {
     Join(Box<JoinOperator>, Wait),
@@ -70,12 +71,20 @@ pub(super) struct Shard {
     positions: BTreeMap<Origin, i64>,
     fronts: Vec<Front>,
     said: Progress,
+    /// The present, for rows that wait for a time.
+    clock: Arc<dyn Clock>,
     /// Whether a service combines the view's rows: then the keeper hears of the progress too.
     combined_by_service: bool,
 }
 
 impl Shard {
-    pub(super) fn new(plan: &Plan, stage: &StagePlan, worker: usize, workers: usize) -> Result<Self, TopologyError> {
+    pub(super) fn new(
+        plan: &Plan,
+        stage: &StagePlan,
+        worker: usize,
+        workers: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TopologyError> {
         let operator = match &stage.operator {
             OperatorPlan::Join(join) => Operator::Join(Box::new(JoinOperator::new(join.clone())), join.wait),
             OperatorPlan::Windowed(plan) => Operator::Windowed(Box::new(WindowOperator::new(plan.clone())?)),
@@ -102,6 +111,7 @@ impl Shard {
             positions: BTreeMap::new(),
             fronts: stage.fronts.iter().map(|front| Front::new(front.clone(), workers)).collect::<Result<_, _>>()?,
             said: Progress::Active(BEFORE_ALL),
+            clock,
             combined_by_service: !matches!(stage.operator, OperatorPlan::Join(_))
                 && plan.services.iter().any(|service| service.views.contains(&stage.view)),
         })
@@ -110,7 +120,7 @@ impl Shard {
     /// Gives out what has changed of the state since the last call, or `whole` all of it.
     pub(super) fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError> {
         self.operator.state().map_or(Ok(()), |state| state.export(whole, out))?;
-        for part in out.iter_mut().filter(|part| part.table == SHARD) {
+        for part in out.iter_mut().filter(|part| part.is_of_one_shard()) {
             part.number = i64::try_from(self.worker).unwrap_or(i64::MAX);
         }
         Ok(())
@@ -157,7 +167,10 @@ impl Shard {
         let mut rows = Vec::new();
         match &mut self.operator {
             Operator::Join(join, _) if usize::from(input) >= self.main => join.take_right(batch),
-            Operator::Join(join, _) => join.take_left(batch, &mut rows)?,
+            Operator::Join(join, wait) => {
+                let now = if matches!(wait, Wait::AtMost(_)) { self.clock.now() } else { 0 };
+                join.take_left(batch, now, &mut rows)?;
+            }
             Operator::Windowed(operator) => operator.update(batch, &mut out)?,
             Operator::Over(operator) => operator.update(batch, &mut out)?,
             Operator::Session(operator) => operator.update(batch, &mut out)?,
@@ -165,6 +178,32 @@ impl Shard {
         }
         self.pass_on(&rows, board, names, given);
         self.give(out, board, names, given, outputs)
+    }
+
+    /// When a row will have waited for long enough; none where no row waits for a time.
+    pub(super) fn due(&self) -> Option<Micros> {
+        match &self.operator {
+            Operator::Join(join, Wait::AtMost(_)) => join.due(),
+            _ => None,
+        }
+    }
+
+    /// Lets go of rows that have waited for long enough.
+    pub(super) fn tick(
+        &mut self,
+        now: Micros,
+        board: &Board,
+        names: &[String],
+        given: &mut Given,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), GuardError> {
+        let mut rows = Vec::new();
+        if let Operator::Join(join, _) = &mut self.operator {
+            join.tick(now, &mut rows)?;
+        }
+        self.pass_on(&rows, board, names, given);
+        self.say(given, outputs);
+        Ok(())
     }
 
     /// Takes how far one sender has come with one of the inputs.
@@ -222,6 +261,10 @@ impl Shard {
         };
         let progress = match (&self.operator, own) {
             (Operator::Join(_, Wait::Watermark), own) => combine([own, self.other.progress()]),
+            (Operator::Join(join, Wait::AtMost(_)), own) => match join.least_waiting() {
+                Some(least) => Progress::Active(least.min(self.combined.current())),
+                None => own,
+            },
             (Operator::Windowed(_) | Operator::Session(_), Progress::Active(time)) if time > BEFORE_ALL => {
                 Progress::Active(time.saturating_sub(MILLISECOND))
             }

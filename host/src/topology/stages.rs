@@ -15,6 +15,7 @@ use super::{TopologyError, dead, stop_view};
 use crate::config::plan::Plan;
 use crate::engine::guard::GuardError;
 use crate::engine::state::Part;
+use crate::time::{Clock, Micros};
 
 /// The shards of one worker.
 pub(super) struct Stages {
@@ -51,8 +52,9 @@ impl Stages {
         senders: usize,
         lanes: usize,
         board: Arc<Board>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self, TopologyError> {
-        let stages = plan.stages.iter().map(|stage| Shard::new(plan, stage, worker, senders));
+        let stages = plan.stages.iter().map(|stage| Shard::new(plan, stage, worker, senders, clock.clone()));
         Ok(Self {
             stages: stages.collect::<Result<_, _>>()?,
             views: plan.stages.iter().map(|stage| stage.view).collect(),
@@ -93,6 +95,27 @@ impl Stages {
                 });
             }
             Message::Barrier(epoch) => self.barrier(lane, epoch, results),
+        }
+    }
+
+    /// When a row that waits for a time is to go; none where no row does.
+    pub(super) fn due(&self) -> Option<Micros> {
+        let goes_on = |view: &u16| self.board.stopped(usize::from(*view)).is_none();
+        let due = |(shard, view): (&Shard, &u16)| shard.due().filter(|_| goes_on(view));
+        self.stages.iter().zip(&self.views).filter_map(due).min()
+    }
+
+    /// Lets go of the rows that have waited for long enough.
+    pub(super) fn tick(&mut self, now: Micros, results: &mut Results) {
+        for stage in 0..self.stages.len() {
+            let due = self.stages.get(stage).and_then(Shard::due);
+            if due.is_none_or(|due| due > now) {
+                continue;
+            }
+            let Ok(stage) = u16::try_from(stage) else { continue };
+            self.run(stage, results, |shard, board, names, given, outputs| {
+                shard.tick(now, board, names, given, outputs)
+            });
         }
     }
 

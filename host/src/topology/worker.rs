@@ -114,6 +114,12 @@ impl Worker {
         if !self.outputs.is_empty() {
             return Ok(false);
         }
+        if self.due().is_some_and(|due| due <= self.clock.now()) {
+            let mut results = Results::default();
+            self.stages.tick(self.clock.now(), &mut results);
+            self.keep(results);
+            return Ok(true);
+        }
         let mut worked = false;
         for lane in (0..self.channels.inboxes.len()).rev() {
             for sender in 0..self.channels.inboxes.get(lane).map_or(0, Vec::len) {
@@ -131,10 +137,7 @@ impl Worker {
                     self.aligning.iter_mut().flatten().for_each(|aligning| *aligning = false);
                     self.finished |= self.last_epoch == Some(epoch);
                 }
-                self.outputs.extend(results.outputs);
-                for (lane, given) in results.given {
-                    self.hold(lane, given);
-                }
+                self.keep(results);
                 self.send_pending()?;
                 if !self.outputs.is_empty() {
                     return Ok(true);
@@ -194,6 +197,13 @@ impl Worker {
         self.stages.begin(begin);
     }
 
+    /// When time alone has something to give: not while a barrier is on its way through the stages, since what came of
+    /// it then would be neither before the barrier nor in the state behind it.
+    fn due(&self) -> Option<Micros> {
+        let aligning = self.aligning.iter().flatten().any(|aligning| *aligning);
+        self.stages.due().filter(|_| self.may_read() && !aligning)
+    }
+
     fn is_aligning(&self, lane: usize, sender: usize) -> bool {
         self.aligning.get(lane).and_then(|lane| lane.get(sender)) == Some(&true)
     }
@@ -201,6 +211,13 @@ impl Worker {
     fn align(&mut self, lane: usize, sender: usize, aligning: bool) {
         if let Some(known) = self.aligning.get_mut(lane).and_then(|lane| lane.get_mut(sender)) {
             *known = aligning;
+        }
+    }
+
+    fn keep(&mut self, results: Results) {
+        self.outputs.extend(results.outputs);
+        for (lane, given) in results.given {
+            self.hold(lane, given);
         }
     }
 
@@ -250,7 +267,9 @@ impl Worker {
         } else {
             select.send(&self.channels.keeper);
         }
-        match select.ready_timeout(TICK) {
+        let until_due =
+            self.due().map(|due| Duration::from_micros(due.saturating_sub(self.clock.now()).max(0).unsigned_abs()));
+        match select.ready_timeout(until_due.map_or(TICK, |pause| pause.min(TICK))) {
             Ok(ready) => ready != stop,
             Err(_) => {
                 if self.may_read() {

@@ -1,4 +1,6 @@
-//! What a source says of its rows beside their format: which of two is newer.
+//! What a source says of its rows beside their format: which of two is newer, what is made of them first.
+
+mod transforms;
 
 use millrace_tests::http::post;
 use millrace_tests::patience::{START, wait_for};
@@ -108,5 +110,60 @@ fn online_a_row_created_before_does_not_replace_one_of_its_time() {
         push(pushed, at, written);
         assert_eq!(newest(pushed), wanted, "after {pushed}");
     }
+    served.terminate();
+}
+
+const WAITING: &str = r#"
+[project]
+name = "waiting"
+
+[entities.driver]
+keys = { driver = "int64" }
+
+[sources.rides]
+type = "file"
+path = "rides.jsonl"
+schema = { driver = "int64", at = "timestamp", miles = "int64" }
+event-time = { column = "at", format = "epoch-millis" }
+
+[sources.rates]
+type = "push"
+schema = { driver = "int64", at = "timestamp", rate = "int64" }
+event-time = { column = "at", format = "epoch-millis" }
+
+[views.fares]
+entity = "driver"
+from = "rides"
+join = [{ source = "rates", on = ["driver"], columns = ["rate"], wait = "${WAIT}" }]
+window = { tumbling = "10s" }
+emit-empty = false
+output = { type = "file", path = "fares.jsonl" }
+[views.fares.features]
+rides = { aggregate = "count" }
+rated = { aggregate = "count", of = "rate" }
+miles = { aggregate = "sum", of = "miles" }
+"#;
+
+#[test]
+fn a_row_of_a_join_waits_no_longer_than_it_may() {
+    let project = Project::new(WAITING);
+    let rides = (0..30).map(|second| json!({"driver": second % 2, "at": second * 1_000, "miles": second}).to_string());
+    project.write_lines("rides.jsonl", rides);
+    project.write("fares.jsonl", "");
+    // The other side never says anything: no window would ever close.
+    let served = serve(project.call("run", ["WAIT=300ms", "runtime.shards=2", "runtime.batch-rows=3"]));
+    let rows = wait_for("all windows", START, || Some(project.rows("fares.jsonl")).filter(|rows| rows.len() == 6));
+    assert!(rows.iter().all(|row| row["rides"] == 5 && row["rated"] == 0), "{rows:?}");
+    served.terminate();
+    project.write("fares.jsonl", "");
+    // What is there, and has not passed all rows, is met.
+    let served = serve(project.call("run", ["WAIT=8s", "runtime.shards=2"]));
+    let frame = json!({"driver": [0, 1], "at": [20_000, 12_000], "rate": [3, 4]});
+    let answer = post(&served.address, "/push", &json!({"push_source_name": "rates", "df": frame})).unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let rows = wait_for("all windows", START, || Some(project.rows("fares.jsonl")).filter(|rows| rows.len() == 6));
+    let rated =
+        |driver: i64| rows.iter().filter(move |row| row["driver"] == driver).map(|row| row["rated"].as_i64().unwrap());
+    assert_eq!((rated(0).sum::<i64>(), rated(1).sum::<i64>()), (5, 9), "{rows:?}");
     served.terminate();
 }

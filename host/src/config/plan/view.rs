@@ -53,7 +53,8 @@ impl ViewPlanner<'_> {
     pub(super) fn plan(&mut self, index: u16, view: &View) -> Option<ViewPlan> {
         let upstreams = view.from.iter().map(|from| Upstream::find(from, self.project, self.graph, self.errors));
         let upstreams: Vec<Upstream> = upstreams.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
-        let event_times: Vec<String> = upstreams.iter().map(|upstream| upstream.event_time.clone()).collect();
+        let event_times = upstreams.iter().map(|upstream| upstream.event_time.clone());
+        let event_times: Vec<String> = event_times.chain([EVENT_TIMESTAMP.to_owned()]).collect();
         if upstreams.iter().any(|upstream| upstream.created) {
             self.ties = Ties::Created;
         }
@@ -145,6 +146,8 @@ impl ViewPlanner<'_> {
             fronts.push((left.from, front));
             first.get_or_insert(way.shard);
         }
+        let read = self.graph.sources.iter().filter(|source| view.reads().any(|name| name.value == source.name));
+        digests.extend(read.flat_map(|source| source.transforms.iter()).map(|step| step.factory.digest().to_owned()));
         digests.sort();
         digests.dedup();
         let shard = first?;
@@ -202,7 +205,7 @@ impl ViewPlanner<'_> {
         let condition = view.filter.as_ref().map(|sql| steps.condition(sql));
         steps.schema = schema;
         steps.used.clear();
-        let transforms = steps.transforms(view)?;
+        let transforms = steps.transforms(&view.transforms)?;
         let derived = steps.derived(&view.columns)?;
         let entity = view.entity.as_ref().and_then(|entity| project.entity(entity).map(|found| (entity, found)));
         let keys: Vec<_> = entity.map_or_else(Vec::new, |(place, entity)| {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::view::TransformUse;
 use crate::config::diagnostics::Spanned;
 use crate::engine::decode::Path;
 use crate::record::ColumnType;
@@ -19,6 +20,8 @@ pub struct Source {
     pub format: Format,
     /// The columns, in the order written; at least one, but for Parquet, where none stands for the file's.
     pub schema: Vec<SchemaField>,
+    /// Transforms of the decoded rows, in order: what follows is of the columns after them.
+    pub transforms: Vec<TransformUse>,
     /// Which column is the event time.
     pub event_time: EventTime,
     /// The timestamp that orders rows of equal event time.

@@ -120,6 +120,8 @@ pub enum Wait {
     Watermark,
     /// Nothing.
     None,
+    /// That watermark, or that it has waited for so long.
+    AtMost(Duration),
 }
 
 /// Which rows a view aggregates over. Sliding and tumbling windows are half-open and aligned to the epoch plus `offset`.
