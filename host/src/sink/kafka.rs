@@ -1,17 +1,19 @@
-//! Rows into a Kafka topic: a JSON object each, keyed by the entity, with the partition that Java's clients would
-//! choose, so that whoever joins the topic with their own finds the same partitions.
+//! Rows into a Kafka topic: a JSON object each ([`Encoder`]), keyed by the entity, with the partition that Java's clients
+//! would choose, so that whoever joins the topic with their own finds the same partitions.
 //!
-//! - A single key column is its text, several are a JSON object of them; rows without an entity have no key. A row by
-//!   which a key is deleted is a record without a value, so a compacted topic forgets the key.
-//! - A record counts once all in-sync replicas have it (`acks=all`); the producer is idempotent, so its own retries
-//!   neither repeat nor reorder. [`Sink::flush`](super::Sink::flush) returns when all records have been acknowledged, and
-//!   an epoch is safe only then. After a crash the sources are read again from before it and the same rows go out again: this
-//!   release delivers **at least once**. Of the records for one key and event timestamp the last counts.
+//! - Exactly once: an [`Outgoing`] makes messages, which wait in an outbox; a [`Publisher`] sends them in transactions
+//!   when their epoch is committed.
+//! - At least once: a [`KafkaSink`] sends each record as it comes. It counts once all in-sync replicas have it
+//!   (`acks=all`); the producer is idempotent, so its own retries neither repeat nor reorder.
+//!   [`Sink::flush`](super::Sink::flush) returns when all records have been acknowledged, and an epoch is safe only then.
+//!   After a crash the sources are read again from the last epoch, and the rows since go out again: of the records for
+//!   one key and event timestamp the last counts.
 //! - Brokers or a topic that are not there are waited for: librdkafka keeps what it has and tries on, and we hold what it
 //!   has no room for.
 
 mod encoder;
 mod marker;
+mod outgoing;
 mod publisher;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +32,7 @@ use super::SinkError;
 use super::json_lines::RowForm;
 use crate::record::Messages;
 pub use encoder::Encoder;
+pub use outgoing::Outgoing;
 pub use publisher::{CHUNKS, Identity, Publisher};
 
 /// Chosen for rows that somebody waits for; a project may choose otherwise.
@@ -56,6 +59,8 @@ const ASK: Duration = Duration::from_secs(1);
 /// Where records go, and what they are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
+    /// What the output is known by, within its project and for good: by its outbox, its transactions and its markers.
+    pub id: String,
     /// Where the brokers are found: `host:port`, several separated by commas.
     pub brokers: String,
     /// The topic; waited for until it is there.
@@ -66,6 +71,27 @@ pub struct Options {
     pub form: RowForm,
     /// librdkafka's own properties; those that the sink's promises rest on count for nothing.
     pub properties: BTreeMap<String, String>,
+    /// How often a record may arrive.
+    pub delivery: Delivery,
+}
+
+/// How often a record may arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// As soon as it is made, and once more after a crash: by a [`KafkaSink`].
+    AtLeastOnce,
+    /// Once its epoch is committed, and once: by [`Outgoing`], an outbox and a [`Publisher`].
+    ExactlyOnce {
+        /// The topic that says how far outputs have been published; many projects may share one.
+        marker_topic: String,
+    },
+}
+
+impl Options {
+    /// The output in messages.
+    fn name(&self) -> String {
+        format!("topic {} at {}", self.topic, self.brokers)
+    }
 }
 
 /// A topic that is written to.
@@ -106,7 +132,7 @@ impl KafkaSink {
     /// # Errors
     /// [`SinkError::Refused`] for properties that librdkafka does not know or take.
     pub fn open(options: Options) -> Result<Self, SinkError> {
-        let name = format!("topic {} at {}", options.topic, options.brokers);
+        let name = options.name();
         let mut config = ClientConfig::new();
         let own = options.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in DEFAULTS.into_iter().chain(own).chain(FIXED) {

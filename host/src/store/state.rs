@@ -149,8 +149,8 @@ impl StateStore {
     }
 
     /// The messages that wait to be published, as the record that a start goes back to left them: `marks` is its
-    /// [`Commit::outboxes`], less those of outputs that the project has no more, and what is beyond is cut off. Once
-    /// for each start; what it adds is on disk with the next commit.
+    /// [`Commit::outboxes`], all of it, so that an output that comes back later goes on where it was; what is beyond is
+    /// cut off. Once for each start; what it adds is on disk with the next commit.
     ///
     /// # Errors
     /// The disk failed, or there is a key that no outbox has.

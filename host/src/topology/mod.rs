@@ -13,6 +13,7 @@ mod dead;
 mod derived;
 pub mod keeper;
 mod message;
+pub mod publishing;
 mod reading;
 mod running;
 mod shard;

@@ -7,7 +7,8 @@
 //! Kafka's own transactions in place of deduplication by whoever reads.
 //!
 //! Always true: messages that `read_committed` consumers see are those of committed epochs, each once, in each partition
-//! in the order of the outbox; a second process with the same project and output takes over, and the first is refused.
+//! in the order of the outbox; where a process with another data folder publishes for the same project and output, the
+//! one before it is refused.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::marker::{self, Marker, MarkerKey};
-use super::{ASK, DEFAULTS, Deliveries, FIXED, LOOK, Options, PATIENCE};
+use super::{ASK, DEFAULTS, Deliveries, Delivery, FIXED, LOOK, Options, PATIENCE};
 use crate::record::{Message, Messages};
 use crate::sink::SinkError;
 
@@ -32,8 +33,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 pub struct Identity {
     /// The project, by name.
     pub project: String,
-    /// The output's id within the project.
-    pub output: String,
     /// The id of the state whose outbox it is: one that was made anew begins at its first chunk.
     pub state: u64,
 }
@@ -48,8 +47,9 @@ pub struct Publisher {
     client: ClientConfig,
     /// None after a failure, and at first.
     connected: Option<Connected>,
-    /// Another process has taken over.
-    fenced: Option<String>,
+    /// A producer of the same transactional id has come since. That is another process, if it has published: else it was
+    /// one of ours, or the brokers gave a transaction up while this process stood still.
+    fenced: bool,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -68,7 +68,7 @@ struct Connected {
 enum Failure {
     /// The attempt is over; another may succeed.
     Again(String),
-    /// Another process publishes for this output.
+    /// A producer of the same transactional id has come since.
     Fenced(String),
     /// No attempt can succeed.
     Refused(String),
@@ -97,14 +97,17 @@ impl From<KafkaError> for Failure {
 }
 
 impl Publisher {
-    /// Checks the options; nothing is asked of the brokers yet. Markers go to `marker_topic`, which many projects may
-    /// share.
+    /// Checks the options; nothing is asked of the brokers yet.
     ///
     /// # Errors
-    /// [`SinkError::Refused`] for properties that librdkafka does not know or take.
-    pub fn open(options: &Options, marker_topic: &str, identity: &Identity) -> Result<Self, SinkError> {
-        let Identity { project, output, state } = identity;
-        let name = format!("topic {} at {}", options.topic, options.brokers);
+    /// [`SinkError::Refused`] for properties that librdkafka does not know or take, and for another delivery.
+    pub fn open(options: &Options, identity: &Identity) -> Result<Self, SinkError> {
+        let Identity { project, state } = identity;
+        let (name, output) = (options.name(), &options.id);
+        let Delivery::ExactlyOnce { marker_topic } = &options.delivery else {
+            let cause = "it is published at least once, without an outbox".into();
+            return Err(SinkError::Refused { sink: name, cause });
+        };
         let mut client = ClientConfig::new();
         let own = options.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let id = format!("millrace.{project}.{output}");
@@ -119,12 +122,12 @@ impl Publisher {
         let publisher = Self {
             name,
             topic: options.topic.clone(),
-            marker_topic: marker_topic.to_owned(),
+            marker_topic: marker_topic.clone(),
             marker_key,
             state: *state,
             client,
             connected: None,
-            fenced: None,
+            fenced: false,
         };
         publisher.producer().map_err(|cause| SinkError::Refused { sink: publisher.name.clone(), cause })?;
         Ok(publisher)
@@ -165,21 +168,14 @@ impl Publisher {
                 Failure::Again(cause) => SinkError::Unavailable { sink, cause },
                 Failure::Refused(cause) => SinkError::Refused { sink, cause },
                 Failure::Fenced(cause) => {
-                    let cause = format!(
-                        "another process has taken over this output ({cause}): two runs of one project, or two \
-                         projects of one name, must not write to one Kafka"
-                    );
-                    self.fenced = Some(cause.clone());
-                    SinkError::Refused { sink, cause }
+                    self.fenced = true;
+                    SinkError::Unavailable { sink, cause }
                 }
             }
         })
     }
 
     fn connect(&mut self, committed: u64) -> Result<u64, Failure> {
-        if let Some(cause) = &self.fenced {
-            return Err(Failure::Refused(cause.clone()));
-        }
         if let Some(connected) = &self.connected {
             return Ok(connected.next);
         }
@@ -189,6 +185,12 @@ impl Publisher {
         reading.remove("transactional.id");
         marker::ensure_topic(&reading, &self.marker_topic).map_err(Failure::Again)?;
         let marker = marker::read(&reading, &self.marker_topic, &self.marker_key).map_err(Failure::Again)?;
+        if self.fenced && marker.is_some_and(|marker| marker.state != self.state) {
+            let cause = "another process has taken over this output: two runs of one project with data folders of \
+                         their own, or two projects of one name, must not write to one Kafka";
+            return Err(Failure::Refused(cause.into()));
+        }
+        self.fenced = false;
         let next = Marker::next_of(marker, self.state, committed).map_err(Failure::Refused)?;
         self.connected = Some(Connected { producer, next });
         Ok(next)
