@@ -88,6 +88,7 @@ fn batches(rows: usize, keys: i64, start: Micros, apart: Micros) -> Vec<KeyedBat
                 raw: Arc::new(RawBatch::default()),
                 offsets: (0..).skip(first).take(BATCH).collect(),
                 events: vec![0; BATCH],
+                created: None,
             },
         }
     };
@@ -137,7 +138,7 @@ fn run(operator: &Operator, batches: &[KeyedBatch]) -> Result<usize, Failure> {
             let mut join = JoinOperator::new(plan.clone());
             let mut out = Vec::new();
             for batch in batches {
-                join.take_left(batch, &mut out)?;
+                join.take_left(batch, 0, &mut out)?;
                 join.advance(Progress::Active(after(batch)), after(batch), Progress::Ended, &mut out)?;
             }
             rows = out.iter().map(|rows| rows.times.len()).sum();
@@ -296,7 +297,7 @@ fn joining(bench: &mut Bench, engine: &Engine) -> Result<(), Failure> {
                 (0..batch.len()).map(|row| batch.keys.get(row).try_into().map_or(0, i64::from_le_bytes)),
             ));
             let batch = KeyedBatch { inputs: vec![keys, batch.inputs.first().expect("one column").clone()], ..batch };
-            join.take_left(&batch, &mut out).expect("it joins");
+            join.take_left(&batch, 0, &mut out).expect("it joins");
             let until = batch.times.last().copied().unwrap_or(0) + 1;
             join.advance(Progress::Active(until), until, Progress::Active(until), &mut out).expect("it joins");
         }

@@ -23,6 +23,9 @@ pub const EVENT_TIMESTAMP: &str = "event_timestamp";
 /// The column of a view's rows that says which of them delete their key; no user's column has such a name.
 pub const DELETED: &str = "__deleted";
 
+/// What a row's creation counts as where its source names no such column, or the column is null: older than any other.
+pub const NEVER_CREATED: Micros = Micros::MIN;
+
 /// The types that a column can have: those of the contract's format strings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ColumnType {

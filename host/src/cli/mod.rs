@@ -4,6 +4,7 @@ mod check;
 mod dead_letters;
 mod log;
 mod project;
+mod recovery;
 mod run;
 mod serving;
 

@@ -11,7 +11,7 @@ use millrace::config::plan::{OutputPlan, OutputTarget, Plan};
 use millrace::config::project::{Layout, OnlineStore, Project};
 use millrace::config::units::parse_duration;
 use millrace::sink::json_lines::JsonLinesSink;
-use millrace::sink::kafka::KafkaSink;
+use millrace::sink::kafka::{Delivery, KafkaSink, Outgoing};
 use millrace::sink::subscribers::{Hub, StreamKind};
 use millrace::sink::{Sink, SinkError};
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
@@ -24,6 +24,7 @@ use millrace::topology::keeper::{Outlets, Summary};
 use millrace::topology::{self, Start};
 
 use super::project::ProjectArgs;
+use super::recovery::{self, Recovered};
 use super::serving::{self, Reads, Serving};
 use super::stop_on_signal;
 
@@ -35,7 +36,8 @@ Examples:
   millrace run fraud.toml --set STREAM=transactions_file       ends when the file ends, with all windows fired
   millrace run fraud.toml --set STREAM=transactions_kafka --until-idle 5s
 
-Ctrl-C or SIGTERM finishes what was read and exits 0; once more exits at once.")]
+A run that is started again goes on where its last checkpoint was, whatever ended it.
+Ctrl-C or SIGTERM finishes what was read, keeps its state and exits 0; once more exits at once.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
     project: ProjectArgs,
@@ -47,6 +49,10 @@ pub(super) struct RunArgs {
     /// Go on serving after bounded sources have ended, until Ctrl-C
     #[arg(long)]
     linger: bool,
+
+    /// Go on though views have changed or gone since their state was kept: theirs is dropped, that of others stays
+    #[arg(long)]
+    drop_changed: bool,
 }
 
 /// Runs the project to its end.
@@ -56,7 +62,14 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     let _lock = lock(&project.data_dir)?;
     let metrics = serving::record_metrics()?;
     let hub = Arc::new(hub(&project, &plan));
-    let (outlets, reader) = open(&project, &plan, &hub)?;
+    let recovered = recovery::recover(&project, &plan, args.drop_changed)?;
+    if recovered.has_ended(&plan) {
+        eprintln!(
+            "all of the input was read before: there is nothing to do. To begin afresh, delete {} or name another data-dir",
+            project.data_dir.display()
+        );
+    }
+    let (outlets, reader) = open(&project, &plan, &hub, &recovered)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -73,6 +86,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             until_idle: args.until_idle,
             outlets,
             clock: clock.clone(),
+            state: Some(recovered.state),
         })?;
         let server = match listener {
             None => None,
@@ -111,33 +125,43 @@ fn workers(project: &Project) -> usize {
 }
 
 /// Opens everything that rows go to.
-fn open(project: &Project, plan: &Plan, hub: &Hub) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
+fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
     let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
     let (online, reader): (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) = match &project.online.store.value {
         OnlineStore::Embedded => {
-            let (writer, reader) = EmbeddedStore::open(&project.data_dir.join("online"), &views)?;
+            let (writer, reader) =
+                EmbeddedStore::open_at(&project.data_dir.join("online"), &views, recovered.state.term)?;
             (Box::new(writer), Arc::new(reader))
         }
         OnlineStore::Redis { url } => {
             let Layout::Feast = project.online.layout;
             let key_version = if project.online.key_version == 2 { KeyVersion::V2 } else { KeyVersion::V3 };
-            let options = RedisOptions { key_version, ..RedisOptions::new(url, &plan.name) };
+            let options =
+                RedisOptions { key_version, term: recovered.state.term, ..RedisOptions::new(url, &plan.name) };
             let (writer, reader) = RedisStore::open(options, &views)?;
             (Box::new(writer), Arc::new(reader))
         }
     };
     let offline = plan.views.iter().any(|view| view.offline);
-    let log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?) } else { None };
+    let mut log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?) } else { None };
+    if let Some(log) = &mut log {
+        recovered.cut_back_log(log)?;
+    }
     let limits = Limits { max_bytes: project.dead_letters.max_size, max_age: project.dead_letters.max_age };
-    let dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?;
+    let mut dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?;
+    recovered.cut_back_dead_letters(&mut dead_letters)?;
     let sinks = |kind: StreamKind, name: &str, outputs: &[OutputPlan]| {
-        outputs.iter().filter_map(|output| sink(hub, kind, name, output).transpose()).collect::<Result<Vec<_>, _>>()
+        outputs
+            .iter()
+            .filter_map(|output| sink(hub, kind, name, output, recovered).transpose())
+            .collect::<Result<Vec<_>, _>>()
     };
     let outputs = plan.views.iter().map(|view| sinks(StreamKind::View, &view.name, &view.outputs));
     let outputs = outputs.collect::<Result<_, _>>()?;
     let services = plan.services.iter().map(|service| sinks(StreamKind::Service, &service.name, &service.outputs));
     let services = services.collect::<Result<_, _>>()?;
-    Ok((Outlets { online, log, dead_letters, outputs, services }, reader))
+    let (outbox, publishing) = recovered.outboxes(plan)?;
+    Ok((Outlets { online, log, dead_letters, outputs, services, outbox, publishing }, reader))
 }
 
 /// The streams that can be listened to, and the names of the views and services that cannot.
@@ -155,10 +179,22 @@ fn hub(project: &Project, plan: &Plan) -> Hub {
 }
 
 /// Opens an output of a view or a service.
-fn sink(hub: &Hub, kind: StreamKind, name: &str, output: &OutputPlan) -> Result<Option<Sink>, SinkError> {
+fn sink(
+    hub: &Hub,
+    kind: StreamKind,
+    name: &str,
+    output: &OutputPlan,
+    recovered: &Recovered,
+) -> Result<Option<Sink>, SinkError> {
     Ok(match &output.target {
-        OutputTarget::File(path) => Some(Sink::File(JsonLinesSink::create(path)?.with_form(output.form.clone()))),
-        OutputTarget::Kafka(options) => Some(Sink::Kafka(Box::new(KafkaSink::open(options.clone())?))),
+        OutputTarget::File(path) => {
+            let file = JsonLinesSink::resume(path, recovered.output(path))?;
+            Some(Sink::File(file.with_form(output.form.clone())))
+        }
+        OutputTarget::Kafka(options) => Some(match options.delivery {
+            Delivery::AtLeastOnce => Sink::Kafka(Box::new(KafkaSink::open(options.clone())?)),
+            Delivery::ExactlyOnce { .. } => Sink::Outbox(Outgoing::new(options.clone())),
+        }),
         OutputTarget::Subscribers => hub.feed(kind, name).map(Sink::Subscribers),
     })
 }

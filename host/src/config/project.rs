@@ -111,6 +111,8 @@ pub struct Runtime {
 pub struct Checkpoint {
     /// From one epoch to the next.
     pub interval: Duration,
+    /// How many epochs are kept.
+    pub retain: usize,
 }
 
 /// `[dead-letters]`

@@ -5,9 +5,11 @@
 //! for a key, each row more, of any of them, gives a combined row at its event time. The idea is Featurizer's combined
 //! output.
 //!
-//! Always true: of one view the row with the greatest event time counts, and of equal times the last; an older one that
+//! Always true: of one view the row with the greatest event time counts, and of equal times the one created last, else the last; an older one that
 //! comes late changes nothing and gives no row. A key that a view has deleted has no combined rows until that view has
 //! one for it again. At most [`HELD`] rows are held: beyond, the oldest are taken before their time.
+
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +19,9 @@ use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
-use crate::record::timestamps;
+use crate::record::{NEVER_CREATED, timestamps};
 use crate::time::Micros;
 
 /// How many rows wait for the watermark at most.
@@ -47,6 +49,9 @@ pub struct CombinedView {
 
 type Bytes = Box<[u8]>;
 
+/// Event time and creation of a row, and its features.
+type Newest = ((Micros, Micros), Bytes);
+
 /// A row that waits; none where its key is deleted.
 type Held = Option<Bytes>;
 
@@ -55,9 +60,11 @@ pub struct Combiner {
     plan: Arc<CombinePlan>,
     keys: RowConverter,
     features: Vec<RowConverter>,
-    /// By event time, view, key, and the order of coming.
-    held: BTreeMap<(Micros, usize, Bytes, u64), Held>,
-    newest: HashMap<Bytes, Vec<Option<(Micros, Bytes)>>>,
+    /// By event time, view, key, creation, and the order of coming.
+    held: BTreeMap<(Micros, usize, Bytes, Micros, u64), Held>,
+    newest: HashMap<Bytes, Vec<Option<Newest>>>,
+    /// The keys whose newest rows a checkpoint has yet to keep.
+    changed: HashSet<Bytes>,
     came: u64,
     limit: usize,
 }
@@ -86,16 +93,24 @@ impl Combiner {
             plan,
             held: BTreeMap::new(),
             newest: HashMap::new(),
+            changed: HashSet::new(),
             came: 0,
             limit: HELD,
         })
     }
 
-    /// Takes rows of a view, by its place in the plan; `deleted` marks those whose key is gone.
+    /// Takes rows of a view, by its place in the plan; `deleted` marks those whose key is gone, and `created` says when
+    /// they were created, where that is known.
     ///
     /// # Errors
     /// The rows do not have the plan's columns.
-    pub fn add(&mut self, view: usize, batch: &RecordBatch, deleted: Option<&BooleanArray>) -> Result<(), ArrowError> {
+    pub fn add(
+        &mut self,
+        view: usize,
+        batch: &RecordBatch,
+        deleted: Option<&BooleanArray>,
+        created: Option<&ScalarBuffer<Micros>>,
+    ) -> Result<(), ArrowError> {
         let (Some(plan), Some(converter)) = (self.plan.views.get(view), self.features.get(view)) else {
             return Err(ArrowError::InvalidArgumentError(format!("no view {view} is combined")));
         };
@@ -109,7 +124,8 @@ impl Combiner {
         for (row, time) in times.values().iter().enumerate() {
             let gone = deleted.is_some_and(|deleted| deleted.is_valid(row) && deleted.value(row));
             let value = (!gone).then(|| bytes(features.as_ref(), row));
-            self.held.insert((*time, view, bytes(keys.as_ref(), row), self.came), value);
+            let created = created.and_then(|created| created.get(row)).copied().unwrap_or(NEVER_CREATED);
+            self.held.insert((*time, view, bytes(keys.as_ref(), row), created, self.came), value);
             self.came += 1;
         }
         Ok(())
@@ -129,8 +145,8 @@ impl Combiner {
                 }
                 early += 1;
             }
-            let Some(((time, view, key, _), value)) = self.held.pop_first() else { break };
-            if let Some(features) = self.take(time, view, &key, value) {
+            let Some(((time, view, key, created, _), value)) = self.held.pop_first() else { break };
+            if let Some(features) = self.take((time, created), view, &key, value) {
                 combined.push((time, key, features));
             }
         }
@@ -141,7 +157,7 @@ impl Combiner {
     }
 
     /// One row more; the features of all views, if they are all there.
-    fn take(&mut self, time: Micros, view: usize, key: &Bytes, value: Held) -> Option<Vec<Bytes>> {
+    fn take(&mut self, time: (Micros, Micros), view: usize, key: &Bytes, value: Held) -> Option<Vec<Bytes>> {
         let views = self.plan.views.len();
         let newest = self.newest.entry(key.clone()).or_insert_with(|| vec![None; views]);
         let slot = newest.get_mut(view)?;
@@ -149,6 +165,7 @@ impl Combiner {
             return None;
         }
         *slot = value.map(|value| (time, value));
+        self.changed.insert(key.clone());
         if slot.is_none() {
             if newest.iter().all(Option::is_none) {
                 self.newest.remove(key);

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::time::Micros;
 
@@ -29,14 +30,15 @@ pub enum OnlineRows {
 }
 
 impl OnlineRows {
-    /// Of each key, named by its slot or its bytes, the row with the greatest time; of equal times the later row.
-    pub(super) fn newest<K: Eq + Hash>(rows: impl ExactSizeIterator<Item = (K, Micros)>) -> Self {
+    /// Of each key, named by its slot or its bytes, the row that is greatest by its order; of equal ones the later.
+    pub(super) fn newest<K: Eq + Hash, O: Ord>(rows: impl ExactSizeIterator<Item = (K, O)>) -> Self {
         let all = rows.len();
-        let mut newest: HashMap<K, (Micros, u32)> = HashMap::with_capacity(all);
-        for (row, (key, time)) in (0_u32..).zip(rows) {
-            let known = newest.entry(key).or_insert((time, row));
-            if time >= known.0 {
-                *known = (time, row);
+        let mut newest: HashMap<K, (O, u32)> = HashMap::with_capacity(all);
+        for (row, (key, order)) in (0_u32..).zip(rows) {
+            match newest.entry(key) {
+                Entry::Vacant(first) => drop(first.insert((order, row))),
+                Entry::Occupied(mut known) if order >= known.get().0 => drop(known.insert((order, row))),
+                Entry::Occupied(_) => {}
             }
         }
         if newest.len() == all {
@@ -64,4 +66,6 @@ pub struct Emission {
     /// For each row the watermark of its partition before it, where rows are passed on as they come; else no row is
     /// behind the view's watermark.
     pub before: Option<ScalarBuffer<Micros>>,
+    /// When each row was created, where rows of equal event timestamp are told apart by it.
+    pub created: Option<ScalarBuffer<Micros>>,
 }

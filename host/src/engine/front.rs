@@ -7,6 +7,7 @@
 //! A way to a join has the last two alone. Always true: every row goes to exactly one shard, is filtered out, or becomes
 //! a dead letter.
 
+mod source;
 mod split;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, SchemaRef};
 
+pub use self::source::SourceSteps;
 use super::expression::Expression;
 use super::guard::{GuardError, GuardedTransform, Refusal};
 use super::lateness::Lateness;
@@ -37,6 +39,14 @@ pub struct TransformStep {
     pub columns: Vec<StepColumn>,
     /// The columns after it.
     pub schema: SchemaRef,
+}
+
+impl TransformStep {
+    /// An instance under guard.
+    fn open(&self) -> Result<GuardedTransform, CallError> {
+        let output = self.factory.signature().output.clone();
+        self.factory.create().map(|transform| GuardedTransform::new(transform, output))
+    }
 }
 
 /// Where a column after a step comes from.
@@ -124,12 +134,17 @@ pub struct Front {
 /// Rows between two steps.
 struct Flow {
     batch: RecordBatch,
+    /// Empty while the event time has not been read.
     times: Vec<Micros>,
     before: Vec<Micros>,
     lineage: Lineage,
 }
 
 impl Flow {
+    fn len(&self) -> usize {
+        self.lineage.len()
+    }
+
     /// Keeps some rows, in the order given; a row may come several times.
     fn select(&mut self, rows: &UInt32Array) -> Result<(), GuardError> {
         let columns = self.batch.columns().iter().map(|column| take(column, rows, None)).collect::<Result<_, _>>()?;
@@ -160,11 +175,7 @@ impl Front {
     /// # Errors
     /// A transform's instance could not be made.
     pub fn new(plan: Arc<FrontPlan>, shards: usize) -> Result<Self, CallError> {
-        let guard = |step: &TransformStep| {
-            let output = step.factory.signature().output.clone();
-            step.factory.create().map(|transform| GuardedTransform::new(transform, output))
-        };
-        let transforms = plan.transforms.iter().map(guard).collect::<Result<_, _>>()?;
+        let transforms = plan.transforms.iter().map(TransformStep::open).collect::<Result<_, _>>()?;
         Ok(Self { plan, transforms, shards })
     }
 
@@ -235,7 +246,7 @@ fn run_transform(
     errors: &mut Vec<DeadLetter>,
 ) -> Result<(), GuardError> {
     let columns = evaluate(step.inputs.iter(), flow, errors)?;
-    let input = Columns { rows: flow.times.len(), columns };
+    let input = Columns { rows: flow.len(), columns };
     let applied = transform.apply(&input)?;
     let mut outputs = applied.output.columns;
     let mut refused = applied.refused.iter().map(|refusal| refusal.row).peekable();
@@ -259,7 +270,7 @@ fn run_transform(
     if let Some(rows) = rows {
         flow.select(&rows)?;
     }
-    flow.batch = next_batch(&step.columns, &step.schema, &flow.batch, &outputs, flow.times.len())?;
+    flow.batch = next_batch(&step.columns, &step.schema, &flow.batch, &outputs, flow.len())?;
     Ok(())
 }
 
@@ -282,7 +293,7 @@ fn evaluate<'a>(
     failed.sort_by_key(|(row, _)| *row);
     failed.dedup_by_key(|(row, _)| *row);
     let mut bad = failed.iter().map(|(row, _)| *row).peekable();
-    let rows = u32::try_from(flow.times.len()).unwrap_or(u32::MAX);
+    let rows = u32::try_from(flow.len()).unwrap_or(u32::MAX);
     let good: UInt32Array = (0..rows).filter(|row| bad.next_if_eq(row).is_none()).collect::<Vec<_>>().into();
     for (row, detail) in failed {
         flow.refuse(row, DeadReason::Expression, detail, errors);

@@ -1,55 +1,79 @@
-//! From the bytes of one partition to rows with an event time, in the partition's order.
+//! From the bytes of one partition to rows with an event time, in the partition's order; the source's transforms are on
+//! the way.
 //!
-//! Always true: every event of a batch becomes a row or a dead letter; a row too far ahead of its arrival never moves the
+//! Always true: every event of a batch becomes a row or a dead letter, or what a transform makes of it; a row too far ahead of its arrival never moves the
 //! watermark; what a row is judged by comes from the rows before it in its partition, whatever the batches.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{FieldRef, Schema};
+use arrow::datatypes::{FieldRef, Schema, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
 use super::decode::{Decoder, EventTime, EventTimes};
+use super::front::SourceSteps;
+use super::guard::GuardError;
 use super::lineage::{Lineage, dead_letter};
 use super::rows::Rows;
 use super::watermark::PartitionWatermark;
-use crate::record::{DeadLetter, DeadReason, EVENT_TIMESTAMP, RawBatch, event_timestamp_field, timestamps};
+use crate::record::{
+    DeadLetter, DeadReason, EVENT_TIMESTAMP, NEVER_CREATED, RawBatch, event_timestamp_field, timestamps,
+};
 use crate::time::Micros;
 
 /// Decodes a source's events and fixes their event times.
 pub struct Ingest {
     decoder: Box<dyn Decoder>,
+    steps: Option<SourceSteps>,
     event_time: EventTime,
     max_ahead: Option<Micros>,
+    created: Option<usize>,
 }
 
 impl Ingest {
     /// `max_ahead` is how far a row's event time may be ahead of its arrival; none for no bound.
     pub fn new(decoder: impl Decoder + 'static, event_time: EventTime, max_ahead: Option<Micros>) -> Self {
-        Self { decoder: Box::new(decoder), event_time, max_ahead }
+        Self { decoder: Box::new(decoder), steps: None, event_time, max_ahead, created: None }
+    }
+
+    /// What the decoder gives goes through these steps, and the event time is read off what they give.
+    #[must_use]
+    pub fn with_steps(self, steps: SourceSteps) -> Self {
+        Self { steps: Some(steps).filter(|steps| !steps.is_empty()), ..self }
+    }
+
+    /// Rows of equal event time are told apart by this column of theirs first, a timestamp.
+    #[must_use]
+    pub fn with_created(self, created: Option<usize>) -> Self {
+        Self { created, ..self }
     }
 
     /// Takes the next batch of one partition, whose watermark is `partition`; rows in error are added to `dead`.
     ///
     /// # Errors
-    /// An Arrow kernel failed: the host's fault.
+    /// The source cannot go on: a transform fails too often in a row, or the host failed.
     pub fn take(
         &mut self,
         raw: RawBatch,
         partition: &mut PartitionWatermark,
         dead: &mut Vec<DeadLetter>,
-    ) -> Result<Rows, ArrowError> {
+    ) -> Result<Rows, GuardError> {
         let decoded = self.decoder.decode(&raw);
+        let raw = Arc::new(raw);
         for (event, detail) in decoded.errors {
             dead.push(dead_letter(&raw, event, DeadReason::Decode, detail));
         }
-        let EventTimes { times, errors } = self.event_time.times(&decoded.batch);
+        let (batch, events) = match &mut self.steps {
+            Some(steps) => steps.apply(&raw, decoded.batch, decoded.events, dead)?,
+            None => (decoded.batch, decoded.events),
+        };
+        let EventTimes { times, errors } = self.event_time.times(&batch);
         let mut errors = errors.into_iter().peekable();
         let mut kept = Vec::with_capacity(times.len());
         let mut before = Vec::with_capacity(times.len());
-        for ((row, event), &time) in (0_u32..).zip(&decoded.events).zip(times.iter()) {
+        for ((row, event), &time) in (0_u32..).zip(&events).zip(times.iter()) {
             let arrival = raw.arrivals.get(*event as usize).copied().unwrap_or(Micros::MAX);
             let fault = if let Some((_, detail)) = errors.next_if(|(at, _)| *at == row) {
                 Some((DeadReason::EventTime, detail))
@@ -66,19 +90,28 @@ impl Ingest {
             }
         }
         let (batch, times, events): (_, ScalarBuffer<Micros>, Vec<u32>) = if before.len() == kept.len() {
-            (decoded.batch, times, decoded.events)
+            (batch, times, events)
         } else {
             let chosen = |row: &usize| kept.get(*row).copied().unwrap_or(false);
             let times = times.iter().enumerate().filter(|(row, _)| chosen(row)).map(|(_, time)| *time).collect();
-            let events =
-                decoded.events.into_iter().enumerate().filter(|(row, _)| chosen(row)).map(|(_, e)| e).collect();
-            (filter_record_batch(&decoded.batch, &BooleanArray::from(kept.clone()))?, times, events)
+            let events = events.into_iter().enumerate().filter(|(row, _)| chosen(row)).map(|(_, e)| e).collect();
+            (filter_record_batch(&batch, &BooleanArray::from(kept.clone()))?, times, events)
         };
+        let created = self.created.and_then(|created| creations(batch.columns().get(created)?));
         let batch = with_event_timestamp(&batch, &times)?;
         let offsets = events.iter().map(|event| raw.offsets.get(*event as usize).copied().unwrap_or(-1)).collect();
-        let lineage = Lineage::Events { raw: Arc::new(raw), offsets, events };
+        let lineage = Lineage::Events { raw, offsets, events, created };
         Ok(Rows { batch, times, before: before.into(), lineage })
     }
+}
+
+/// When rows were created; without a copy where none is null.
+fn creations(column: &ArrayRef) -> Option<ScalarBuffer<Micros>> {
+    let column = column.as_primitive_opt::<TimestampMicrosecondType>()?;
+    Some(match column.null_count() {
+        0 => column.values().clone(),
+        _ => column.iter().map(|created| created.unwrap_or(NEVER_CREATED)).collect(),
+    })
 }
 
 fn with_event_timestamp(batch: &RecordBatch, times: &ScalarBuffer<Micros>) -> Result<RecordBatch, ArrowError> {

@@ -5,17 +5,24 @@
 //!   left row at t ──▶ waits ──── R > t ────▶ row with the columns of the version at t, or a miss
 //!   right row at v ──▶ versions of the key, by time and position
 //! ```
+//! With [`Wait::AtMost`] a row also goes once it has waited for so long, with what is there then; of such rows the one that
+//! came first goes first.
+//!
 //! R says how far the right side has come: its watermark; the end of time once it has ended; and while it is idle as far
 //! as the left side has come. Always true: with [`Wait::Watermark`] what a row is joined with depends on the rows alone,
 //! and not on their arrival; a version is kept until no row that waits or is not late can ask for it.
 
+mod snapshot;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::changed::Changed;
 use super::chunks::{Chunks, RowRef};
 use super::keys::KeyIndex;
 use super::lineage::{Lineage, Position, Trace};
@@ -35,6 +42,8 @@ pub enum Wait {
     Watermark,
     /// Nothing: it is joined with what is there when it arrives.
     Nothing,
+    /// That watermark, or that so much time has gone by since it arrived: what it meets then depends on the arrival.
+    AtMost(Micros),
 }
 
 /// What becomes of a left row without a match.
@@ -74,6 +83,8 @@ struct Version {
     position: Position,
     row: RowRef,
     deleted: bool,
+    /// Whether a checkpoint keeps it.
+    kept: bool,
 }
 
 /// A row of the left side.
@@ -85,6 +96,10 @@ struct Waiting {
     before: Micros,
     row: RowRef,
     trace: Trace,
+    /// Until when it waits at most; the end of time where nothing says so.
+    deadline: Micros,
+    /// Whether a checkpoint keeps it.
+    kept: bool,
 }
 
 /// The state of a join on one shard.
@@ -97,9 +112,15 @@ pub struct JoinOperator {
     right: Chunks,
     left: Chunks,
     /// Left rows by time, of equal time in the order in which they came.
-    waiting: BTreeMap<Micros, Vec<Waiting>>,
+    waiting: BTreeMap<Micros, VecDeque<Waiting>>,
+    /// With [`Wait::AtMost`], for each row that waits or has waited until when, and its time: in the order of coming.
+    deadlines: VecDeque<(Micros, Micros)>,
     /// When the versions of a slot are worth a look: one of them may not be needed from then on.
     due: BinaryHeap<Reverse<(Micros, u32)>>,
+    /// Whose versions a checkpoint has yet to keep.
+    changed: Changed,
+    /// At which times there are rows that wait and that no checkpoint keeps yet.
+    arrived: BTreeSet<Micros>,
     /// R.
     right_until: Micros,
     left_until: Micros,
@@ -114,7 +135,10 @@ impl JoinOperator {
             right: Chunks::new(plan.right.clone()),
             left: Chunks::new(plan.left.clone()),
             waiting: BTreeMap::new(),
+            deadlines: VecDeque::new(),
             due: BinaryHeap::new(),
+            changed: Changed::default(),
+            arrived: BTreeSet::new(),
             right_until: BEFORE_ALL,
             left_until: BEFORE_ALL,
             plan,
@@ -126,16 +150,30 @@ impl JoinOperator {
         self.left.live()
     }
 
+    /// The least time of those rows.
+    pub fn least_waiting(&self) -> Option<Micros> {
+        self.waiting.keys().next().copied()
+    }
+
+    /// When the next row will have waited for long enough.
+    pub fn due(&self) -> Option<Micros> {
+        self.deadlines.front().map(|(deadline, _)| *deadline)
+    }
+
     /// How many versions are kept.
     pub fn versions(&self) -> usize {
         self.right.live()
     }
 
-    /// Takes rows of the left side; those that need not wait come out.
+    /// Takes rows of the left side, which arrive at `now`; those that need not wait come out.
     ///
     /// # Errors
     /// The batch is not of this plan: the host's fault.
-    pub fn take_left(&mut self, batch: &KeyedBatch, out: &mut Vec<Rows>) -> Result<(), CallError> {
+    pub fn take_left(&mut self, batch: &KeyedBatch, now: Micros, out: &mut Vec<Rows>) -> Result<(), CallError> {
+        let deadline = match self.plan.wait {
+            Wait::AtMost(longest) => now.saturating_add(longest),
+            Wait::Watermark | Wait::Nothing => Micros::MAX,
+        };
         let rows = self.left.add(&batch.inputs, batch.len());
         let mut ready = Vec::new();
         for (at, row) in rows.enumerate() {
@@ -146,11 +184,15 @@ impl JoinOperator {
                 self.keys.retain(slot);
             }
             let before = batch.before.get(at).copied().unwrap_or(BEFORE_ALL);
-            let waiting = Waiting { slot, time, before, row, trace: batch.lineage.trace(at) };
+            let waiting = Waiting { slot, time, before, row, trace: batch.lineage.trace(at), deadline, kept: false };
             if time < self.right_until || self.plan.wait == Wait::Nothing {
                 ready.push(waiting);
             } else {
-                self.waiting.entry(time).or_default().push(waiting);
+                self.waiting.entry(time).or_default().push_back(waiting);
+                self.arrived.insert(time);
+                if deadline < Micros::MAX {
+                    self.deadlines.push_back((deadline, time));
+                }
             }
         }
         self.give(ready, out)
@@ -167,19 +209,26 @@ impl JoinOperator {
             let slot = self.slot(hash, batch.keys.get(at));
             self.keys.retain(slot);
             let deleted = marks.is_some_and(|marks| at < marks.len() && marks.value(at));
-            let version = Version { time, position: batch.lineage.position(at), row, deleted };
-            let Some(versions) = self.versions.get_mut(slot as usize) else { continue };
-            let order = |version: &Version| (version.time, version.position);
-            let place = versions.partition_point(|known| order(known) <= order(&version));
-            versions.insert(place, version);
-            // The version before this one is needed until rows as old as this one no longer come; so is the one after.
-            if versions.len() > 1 {
-                let next = versions.get(place + 1).map_or(time, |next| next.time);
-                self.due.push(Reverse((next, slot)));
-            }
-            if let Some(within) = self.plan.within {
-                self.due.push(Reverse((time.saturating_add(within).saturating_add(1), slot)));
-            }
+            let version = Version { time, position: batch.lineage.position(at), row, deleted, kept: false };
+            self.changed.mark(slot);
+            self.insert(slot, version);
+        }
+    }
+
+    /// Puts a version of a key in its place; the key has been retained for it.
+    fn insert(&mut self, slot: u32, version: Version) {
+        let Some(versions) = self.versions.get_mut(slot as usize) else { return };
+        let time = version.time;
+        let order = |version: &Version| (version.time, version.position);
+        let place = versions.partition_point(|known| order(known) <= order(&version));
+        versions.insert(place, version);
+        // The version before this one is needed until rows as old as this one no longer come; so is the one after.
+        if versions.len() > 1 {
+            let next = versions.get(place + 1).map_or(time, |next| next.time);
+            self.due.push(Reverse((next, slot)));
+        }
+        if let Some(within) = self.plan.within {
+            self.due.push(Reverse((time.saturating_add(within).saturating_add(1), slot)));
         }
     }
 
@@ -205,6 +254,29 @@ impl JoinOperator {
         let mut ready = Vec::new();
         while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() < self.right_until) {
             ready.extend(entry.remove());
+        }
+        // Deadlines of rows that have gone are not kept for as long as a row may wait.
+        if self.deadlines.len() > 2 * self.left.live() + BATCH_ROWS {
+            self.deadlines.retain(|(_, time)| *time >= self.right_until);
+        }
+        self.give(ready, out)?;
+        self.expire()
+    }
+
+    /// Gives the rows that have waited for long enough, in the order in which they came.
+    ///
+    /// # Errors
+    /// The host's fault.
+    pub fn tick(&mut self, now: Micros, out: &mut Vec<Rows>) -> Result<(), CallError> {
+        let mut ready = Vec::new();
+        while let Some((_, time)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
+            // The watermark takes all rows of a time, and none waits at such a time again: so where rows of a time are
+            // left, the first of them is the one that this deadline is of.
+            let Entry::Occupied(mut rows) = self.waiting.entry(time) else { continue };
+            ready.extend(rows.get_mut().pop_front());
+            if rows.get().is_empty() {
+                rows.remove();
+            }
         }
         self.give(ready, out)?;
         self.expire()

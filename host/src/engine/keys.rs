@@ -58,6 +58,27 @@ impl KeyIndex {
         }
     }
 
+    /// The slot of a key that is known.
+    pub(in crate::engine) fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        let same = |slot: &u32| self.slots.get(*slot as usize).is_some_and(|s| s.hash == hash && *s.key == *key);
+        self.table.find(hash, same).copied()
+    }
+
+    /// The slots that are in use.
+    pub(in crate::engine) fn slots(&self) -> impl Iterator<Item = u32> {
+        self.table.iter().copied()
+    }
+
+    /// Whether something refers to the slot.
+    pub(in crate::engine) fn is_held(&self, slot: u32) -> bool {
+        self.slots.get(slot as usize).is_some_and(|slot| slot.references > 0)
+    }
+
+    /// The time of the key's newest event.
+    pub(in crate::engine) fn newest(&self, slot: u32) -> Micros {
+        self.slots.get(slot as usize).map_or(Micros::MIN, |slot| slot.newest)
+    }
+
     /// The bytes of a key; empty for a slot that is not in use.
     pub(in crate::engine) fn key(&self, slot: u32) -> &[u8] {
         self.slots.get(slot as usize).map_or(&[], |slot| &slot.key)
@@ -78,20 +99,20 @@ impl KeyIndex {
         }
     }
 
-    /// One pane fewer holds the key; with the last of them the slot becomes free, and this is true.
-    pub(in crate::engine) fn release(&mut self, number: u32) -> bool {
-        let Some(slot) = self.slots.get_mut(number as usize) else { return false };
+    /// One pane fewer holds the key; with the last of them the slot becomes free, and the key is given back.
+    pub(in crate::engine) fn release(&mut self, number: u32) -> Option<Box<[u8]>> {
+        let slot = self.slots.get_mut(number as usize)?;
         slot.references = slot.references.saturating_sub(1);
         if slot.references > 0 {
-            return false;
+            return None;
         }
         let hash = slot.hash;
-        slot.key = Box::default();
+        let key = std::mem::take(&mut slot.key);
         if let Ok(found) = self.table.find_entry(hash, |other| *other == number) {
             found.remove();
             self.free.push(number);
         }
-        true
+        Some(key)
     }
 }
 

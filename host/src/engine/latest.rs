@@ -1,7 +1,7 @@
 //! A view without a window: every row goes out, and online the newest of each key counts.
 //!
 //! Nothing is kept: of rows of one batch the newest is found here (of equal times the one of the later position), and
-//! across batches the online store's own fence decides.
+//! across batches the online store's own fence decides, which knows when rows were created.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ impl LatestPlan {
         columns.push(timestamps(&batch.times));
         columns.extend(batch.inputs.iter().cloned());
         let rows = RecordBatch::try_new(self.schema.clone(), columns)?;
-        let online =
-            OnlineRows::newest((0..batch.len()).map(|row| batch.keys.get(row)).zip(batch.times.iter().copied()));
+        let order = |row: usize| (batch.times.get(row).copied(), batch.lineage.position(row));
+        let online = OnlineRows::newest((0..batch.len()).map(|row| (batch.keys.get(row), order(row))));
         Ok(Emission {
             kind: EmissionKind::Close,
             batch: rows,
@@ -43,6 +43,7 @@ impl LatestPlan {
             deleted: None,
             again: false,
             before: Some(batch.before.clone()),
+            created: batch.lineage.created(),
         })
     }
 }

@@ -2,27 +2,39 @@
 //!
 //! Rows of a source come from the events of one batch; rows that went through a join or a view come each from its own.
 //!
-//! Always true: positions order the rows of equal time the same way at every run: by source, partition, offset, and
-//! then by their order in the event.
+//! Always true: positions order the rows of equal time the same way at every run: by when they were created, where their
+//! source says so, then by source, partition, offset, and then by their order in the event.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array};
 use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::json::LineDelimitedWriter;
 use bytes::Bytes;
 
-use crate::record::{DeadLetter, DeadReason, Origin, RawBatch};
+use super::state::{foreign, numbers};
+use super::udf::CallError;
+use crate::record::{DeadLetter, DeadReason, NEVER_CREATED, Origin, RawBatch};
+use crate::time::Micros;
 
-/// A place in the input. A row that a view gave has the view's number, which follows those of the sources, the key
-/// group as its partition, and the hash of its key as its offset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// A place among rows of equal event time: greater is newer. A row that a view gave has the view's number, which follows
+/// those of the sources, the key group as its partition, and the hash of its key as its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
+    /// When the row was created, or [`NEVER_CREATED`].
+    pub created: Micros,
     /// Source and partition.
     pub origin: Origin,
     /// Offset in the partition.
     pub offset: i64,
+}
+
+impl Default for Position {
+    fn default() -> Self {
+        Self { created: NEVER_CREATED, origin: Origin::default(), offset: 0 }
+    }
 }
 
 /// Where one row comes from.
@@ -45,6 +57,8 @@ pub enum Lineage {
         offsets: ScalarBuffer<i64>,
         /// The event of each row in `raw`.
         events: Vec<u32>,
+        /// When each row was created; none where the source does not say.
+        created: Option<ScalarBuffer<Micros>>,
     },
     /// Each from its own.
     Mixed(Vec<Trace>),
@@ -71,9 +85,12 @@ impl Lineage {
             rows.iter().filter_map(|row| values.get(*row as usize)).cloned().collect()
         }
         match self {
-            Self::Events { raw, offsets, events } => {
-                Self::Events { raw: raw.clone(), offsets: picked(offsets, rows).into(), events: picked(events, rows) }
-            }
+            Self::Events { raw, offsets, events, created } => Self::Events {
+                raw: raw.clone(),
+                offsets: picked(offsets, rows).into(),
+                events: picked(events, rows),
+                created: created.as_ref().map(|created| picked(created, rows).into()),
+            },
             Self::Mixed(traces) => Self::Mixed(picked(traces, rows)),
         }
     }
@@ -81,9 +98,11 @@ impl Lineage {
     /// The place of a row.
     pub fn position(&self, row: usize) -> Position {
         match self {
-            Self::Events { raw, offsets, .. } => {
-                Position { origin: raw.origin, offset: offsets.get(row).copied().unwrap_or(-1) }
-            }
+            Self::Events { raw, offsets, created, .. } => Position {
+                created: created.as_ref().and_then(|created| created.get(row)).copied().unwrap_or(NEVER_CREATED),
+                origin: raw.origin,
+                offset: offsets.get(row).copied().unwrap_or(-1),
+            },
             Self::Mixed(traces) => traces.get(row).map(|trace| trace.position).unwrap_or_default(),
         }
     }
@@ -96,6 +115,23 @@ impl Lineage {
             }
             Self::Mixed(traces) => traces.get(row).cloned().unwrap_or_default(),
         }
+    }
+
+    /// When each row was created; none where no row says so.
+    pub fn created(&self) -> Option<ScalarBuffer<Micros>> {
+        match self {
+            Self::Events { created, .. } => created.clone(),
+            Self::Mixed(traces) => {
+                let told = traces.iter().any(|trace| trace.position.created != NEVER_CREATED);
+                told.then(|| traces.iter().map(|trace| trace.position.created).collect())
+            }
+        }
+    }
+
+    /// When each row was created, or [`NEVER_CREATED`], as int64.
+    pub fn creations(&self) -> ArrayRef {
+        let created = self.created().unwrap_or_else(|| vec![NEVER_CREATED; self.len()].into());
+        Arc::new(Int64Array::new(created, None))
     }
 
     /// The source of each row, as int32.
@@ -167,6 +203,81 @@ impl Trace {
                 udf: None,
             },
         }
+    }
+}
+
+/// Where rows come from, as columns for a checkpoint: source, partition, offset, creation; and of those with an event its arrival
+/// and its bytes.
+pub(super) fn to_columns(traces: &[(Position, Option<&Trace>)]) -> Vec<ArrayRef> {
+    let event = |trace: &Option<&Trace>| trace.and_then(|trace| trace.event.clone());
+    let events: Vec<_> = traces.iter().map(|(_, trace)| event(trace)).collect();
+    let arrival = |event: &Option<(Arc<RawBatch>, u32)>| {
+        event.as_ref().map(|(raw, event)| raw.arrivals.get(*event as usize).copied().unwrap_or(0))
+    };
+    let bytes = |event: &Option<(Arc<RawBatch>, u32)>| event.as_ref().map(|(raw, at)| payload(raw, *at as usize));
+    vec![
+        Arc::new(Int32Array::from_iter_values(traces.iter().map(|(place, _)| i32::from(place.origin.source)))),
+        Arc::new(Int64Array::from_iter_values(traces.iter().map(|(place, _)| i64::from(place.origin.partition)))),
+        Arc::new(Int64Array::from_iter_values(traces.iter().map(|(place, _)| place.offset))),
+        Arc::new(Int64Array::from_iter_values(traces.iter().map(|(place, _)| place.created))),
+        Arc::new(events.iter().map(arrival).collect::<Int64Array>()),
+        Arc::new(events.iter().map(bytes).collect::<BinaryArray>()),
+    ]
+}
+
+/// How many columns [`to_columns`] makes.
+pub(super) const TRACE_COLUMNS: usize = 6;
+
+/// Where rows come from, as [`to_columns`] told; the events of one partition share their bytes.
+pub(super) fn from_columns(columns: &[ArrayRef]) -> Result<Vec<Trace>, CallError> {
+    let [source, partition, offset, created, arrival, payload] = columns else { return Err(foreign()) };
+    let (source, partition) = (numbers::<Int32Type>(Some(source))?, numbers::<Int64Type>(Some(partition))?);
+    let (offset, created) = (numbers::<Int64Type>(Some(offset))?, numbers::<Int64Type>(Some(created))?);
+    let arrival = numbers::<Int64Type>(Some(arrival))?;
+    let payload = payload.as_binary_opt::<i32>().ok_or_else(foreign)?;
+    let mut builders: BTreeMap<Origin, BatchOf> = BTreeMap::new();
+    let mut rows = Vec::with_capacity(source.len());
+    for row in 0..source.len() {
+        let origin = Origin {
+            source: u16::try_from(source.value(row)).map_err(|_| foreign())?,
+            partition: u32::try_from(partition.value(row)).map_err(|_| foreign())?,
+        };
+        let position = Position { created: created.value(row), origin, offset: offset.value(row) };
+        let event = (!payload.is_null(row)).then(|| {
+            let batch = builders.entry(origin).or_default();
+            batch.push(payload.value(row), position.offset, arrival.value(row))
+        });
+        rows.push((position, event));
+    }
+    let batches: BTreeMap<Origin, Arc<RawBatch>> =
+        builders.into_iter().map(|(origin, batch)| (origin, Arc::new(batch.raw(origin)))).collect();
+    let trace = |(position, event): (Position, Option<u32>)| {
+        let event = event.and_then(|event| Some((batches.get(&position.origin)?.clone(), event)));
+        Trace { position, event }
+    };
+    Ok(rows.into_iter().map(trace).collect())
+}
+
+/// Events of one partition, gathered.
+#[derive(Default)]
+struct BatchOf {
+    data: Vec<u8>,
+    raw: RawBatch,
+}
+
+impl BatchOf {
+    fn push(&mut self, payload: &[u8], offset: i64, arrival: Micros) -> u32 {
+        let place = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let start = place(self.data.len());
+        self.data.extend_from_slice(payload);
+        self.raw.spans.push((start, place(self.data.len())));
+        self.raw.offsets.push(offset);
+        self.raw.arrivals.push(arrival);
+        place(self.raw.spans.len() - 1)
+    }
+
+    fn raw(self, origin: Origin) -> RawBatch {
+        RawBatch { origin, data: Bytes::from(self.data), ..self.raw }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The computation, pure: decoding, event time, windows, aggregates. No thread, no socket, no disk, no clock.
 
 pub mod aggregate;
+mod changed;
 pub mod checkpoint;
 mod chunks;
 pub mod combine;

@@ -5,33 +5,57 @@
 //!   operator ◀── import(all parts, oldest epoch first) ──────   on start, whatever the number of shards then
 //! ```
 //! A part is rows of one table of an operator's state. Its first column is the key that a row belongs to, so that the
-//! rows find their shard again; the tables named [`SHARD`] have no key and say what all shards of the stage agree on.
+//! rows find their shard again; the tables named [`SHARD`] have no key and say how far a shard has come.
 //!
 //! Always true: an operator that imports the parts that another one exported, all of them and in their order, gives out
 //! from then on what the other one would have given; a later row of the same key and part replaces an earlier one,
 //! unless the table says that its rows add up.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, Int64Array, PrimitiveArray, RecordBatch, UInt32Array,
+};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
+use super::guard::GuardError;
 use super::key;
 use super::udf::CallError;
+use crate::time::Micros;
 
 /// The table of what is not by key.
 pub const SHARD: u16 = u16::MAX;
 
+/// The table of what a shard says anew with every export, by key: the last part of each shard is all it has.
+pub(super) const OF_SHARD: u16 = u16::MAX - 1;
+
 /// The name of the first column of a part with keys.
 const KEY: &str = "key";
+
+/// An operator whose state outlives it.
+pub trait Stateful {
+    /// Gives out what has changed since the last call, or `whole` all there is.
+    ///
+    /// # Errors
+    /// The host's fault.
+    fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError>;
+
+    /// Takes all that was exported since and with the last whole export, oldest first, by an operator that has taken
+    /// nothing yet; of every part only the rows of this one's shard.
+    ///
+    /// # Errors
+    /// The parts are of another plan, or user code gave no initial state.
+    fn import(&mut self, parts: &[Part]) -> Result<(), GuardError>;
+}
 
 /// Rows of one table of an operator's state.
 #[derive(Clone, Debug)]
 pub struct Part {
     /// Which table; [`SHARD`] has no keys.
     pub table: u16,
-    /// What of the table: a pane's number, say.
+    /// What of the table: a pane's number, say; of [`SHARD`] and [`OF_SHARD`] which shard.
     pub number: i64,
     /// The rows; but for [`SHARD`], the first column holds the keys' canonical bytes.
     pub rows: RecordBatch,
@@ -52,18 +76,24 @@ impl Part {
         Self::of(table, number, std::iter::once((KEY.to_owned(), keys)).chain(named(columns)))
     }
 
-    /// What all shards of a stage agree on: one row without a key.
+    /// How far a shard has come.
     ///
     /// # Errors
-    /// The columns are of different lengths: the host's fault.
-    pub(super) fn shared(columns: &[ArrayRef]) -> Result<Self, CallError> {
-        Self::of(SHARD, 0, named(columns))
+    /// The host's fault.
+    pub(super) fn shared(marks: &[Micros]) -> Result<Self, CallError> {
+        let columns: Vec<ArrayRef> = marks.iter().map(|mark| Arc::new(Int64Array::from(vec![*mark])) as _).collect();
+        Self::of(SHARD, 0, named(&columns))
     }
 
     fn of(table: u16, number: i64, columns: impl Iterator<Item = (String, ArrayRef)>) -> Result<Self, CallError> {
         let (fields, columns): (Vec<Field>, Vec<ArrayRef>) =
             columns.map(|(name, column)| (Field::new(name, column.data_type().clone(), true), column)).unzip();
         Ok(Self { table, number, rows: RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)? })
+    }
+
+    /// Whether the number is the shard's.
+    pub fn is_of_one_shard(&self) -> bool {
+        self.table == SHARD || self.table == OF_SHARD
     }
 
     /// The key of each row; none for what is not by key.
@@ -78,7 +108,7 @@ impl Part {
         self.rows.columns().get(keys..).unwrap_or_default()
     }
 
-    /// The rows whose keys a shard owns; none where it owns none of them. What is not by key is every shard's.
+    /// The rows whose keys a shard owns; none where it owns none of them. What is not by key is kept.
     ///
     /// # Errors
     /// The host's fault.
@@ -97,6 +127,64 @@ impl Part {
     }
 }
 
+/// What the tables [`SHARD`] of all shards say: of each shard its last word, and of those the least. Shards agree on it
+/// but where a partition was idle at the time; then what one of them has given may be given again, and nothing lacks.
+pub(super) fn marks(parts: &[Part]) -> Result<Option<Vec<Micros>>, CallError> {
+    let mut last: BTreeMap<i64, Vec<Micros>> = BTreeMap::new();
+    for part in parts.iter().filter(|part| part.table == SHARD) {
+        let first =
+            |column: &ArrayRef| numbers::<Int64Type>(Some(column))?.values().first().copied().ok_or_else(foreign);
+        last.insert(part.number, part.columns().iter().map(first).collect::<Result<_, _>>()?);
+    }
+    let least = |a: Vec<Micros>, b: Vec<Micros>| a.into_iter().zip(b).map(|(a, b)| a.min(b)).collect();
+    Ok(last.into_values().reduce(least))
+}
+
+/// A column of fixed-width values.
+pub(super) fn numbers<T: ArrowPrimitiveType>(column: Option<&ArrayRef>) -> Result<&PrimitiveArray<T>, CallError> {
+    column.and_then(|column| column.as_primitive_opt::<T>()).ok_or_else(foreign)
+}
+
+/// State that is not of the plan that reads it: versions keep them apart, so it is the host's fault.
+pub(super) fn foreign() -> CallError {
+    CallError::Host("state of another plan".into())
+}
+
 fn named(columns: &[ArrayRef]) -> impl Iterator<Item = (String, ArrayRef)> {
     columns.iter().enumerate().map(|(index, column)| (format!("c{index}"), column.clone()))
+}
+
+/// Crashes for property tests: what operators exported, and operators that go on from it.
+#[cfg(test)]
+pub(super) mod testing {
+    use super::{Part, Stateful};
+
+    /// All parts since the last whole export.
+    #[derive(Default)]
+    pub(in crate::engine) struct Journal {
+        parts: Vec<Part>,
+        exports: usize,
+    }
+
+    impl Journal {
+        /// Keeps what changed, at times all; and where `crash` says so puts an operator in the place of this one that
+        /// knows no more than what was kept.
+        pub(in crate::engine) fn keep<T: Stateful>(
+            &mut self,
+            operator: &mut T,
+            crash: bool,
+            fresh: impl FnOnce() -> T,
+        ) {
+            let whole = self.exports % 4 == 0;
+            self.exports += 1;
+            if whole {
+                self.parts.clear();
+            }
+            operator.export(whole, &mut self.parts).unwrap();
+            if crash {
+                *operator = fresh();
+                operator.import(&self.parts).unwrap();
+            }
+        }
+    }
 }

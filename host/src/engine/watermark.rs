@@ -29,6 +29,11 @@ impl PartitionWatermark {
         Self { delay, watermark: BEFORE_ALL, newest: BEFORE_ALL }
     }
 
+    /// Goes on from where another one has come to.
+    pub fn resumed(delay: Micros, watermark: Micros, newest: Micros) -> Self {
+        Self { watermark, newest, ..Self::new(delay) }
+    }
+
     /// Takes the next row's event time, and returns the watermark as it was before that row: what the row's lateness is
     /// judged by, so that it depends neither on batches nor on other partitions.
     pub fn observe(&mut self, time: Micros) -> Micros {

@@ -127,6 +127,11 @@ impl JsonLinesSink {
         self.file.sync_data().map_err(|cause| self.failed(cause))
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// How long the file is once everything written so far is in it.
     pub fn position(&self) -> u64 {
         self.written.saturating_add(u64::try_from(self.buffer.len()).unwrap_or(u64::MAX))

@@ -107,6 +107,14 @@ impl Sink {
         }
     }
 
+    /// What a file is cut back to when what was added since does not count: its name and its length.
+    pub fn mark(&self) -> Option<(String, u64)> {
+        match self {
+            Self::File(file) => Some((file.path().display().to_string(), file.position())),
+            Self::Kafka(_) | Self::Outbox(_) | Self::Subscribers(_) => None,
+        }
+    }
+
     /// Waits until everything that was added is safe.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The services whose views' rows are combined: how far all of them have come, and where the combined rows go.
 //!
 //! Runs on the keeper's thread. Progress comes from the shards in line with their rows, so what a watermark has passed is
-//! here. What is held back, and the newest rows of each key, are in memory only, as windows are.
+//! here.
 
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use super::TopologyError;
 use crate::config::plan::{Plan, ServicePlan};
 use crate::engine::combine::{Combiner, Released};
 use crate::engine::emission::Emission;
+use crate::engine::guard::GuardError;
+use crate::engine::state::{Part, Stateful};
 use crate::engine::watermark::{CombinedWatermark, Progress};
 
 /// One service.
@@ -36,10 +38,26 @@ impl Combining {
         Ok(Self { services: plan.services.iter().map(open).collect::<Result<_, TopologyError>>()?, shards })
     }
 
+    /// Gives out what has changed of each service's state since the last call, or all where `whole` says so, by index;
+    /// with it whether that is all.
+    pub(super) fn export(&mut self, whole: impl Fn(usize) -> bool) -> Result<Vec<(Vec<Part>, bool)>, TopologyError> {
+        let export = |(index, service): (usize, &mut Service)| {
+            let mut parts = Vec::new();
+            service.combiner.export(whole(index), &mut parts)?;
+            Ok((parts, whole(index)))
+        };
+        self.services.iter_mut().enumerate().map(export).collect()
+    }
+
+    /// Takes what the services exported.
+    pub(super) fn resume(&mut self, parts: &[Vec<Part>]) -> Result<(), GuardError> {
+        self.services.iter_mut().zip(parts).try_for_each(|(service, parts)| service.combiner.import(parts))
+    }
+
     /// Takes final rows of a view; gives combined rows of services, by their index.
     pub(super) fn add(&mut self, view: u16, emission: &Emission) -> Result<Vec<(usize, RecordBatch)>, TopologyError> {
         self.each(view, |service, place, _| {
-            service.combiner.add(place, &emission.batch, emission.deleted.as_ref())?;
+            service.combiner.add(place, &emission.batch, emission.deleted.as_ref(), emission.created.as_ref())?;
             service.release()
         })
     }

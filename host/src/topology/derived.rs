@@ -13,7 +13,7 @@ use crate::engine::lineage::{Lineage, Position, Trace};
 use crate::engine::rows::Rows;
 use crate::engine::udf::CallError;
 use crate::engine::watermark::BEFORE_ALL;
-use crate::record::{DELETED, Origin};
+use crate::record::{DELETED, NEVER_CREATED, Origin};
 
 /// What a way takes of an emission: final rows, each (key, event timestamp) once where it does not take replacements,
 /// and rows that delete their key only where it asks for them. The first `keys` columns are the view's keys, and
@@ -44,8 +44,11 @@ pub(super) fn derived_rows(
     let encoded = key::encode(&key_columns, batch.num_rows()).map_err(|error| CallError::Host(error.to_string()))?;
     let times = columns.get(keys).and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
     let times = times.ok_or_else(|| CallError::Host("a view's rows lack their event timestamp".into()))?;
-    let trace = |hash: &u64| Trace {
+    let created_at =
+        |row: usize| emission.created.as_ref().and_then(|created| created.get(row)).copied().unwrap_or(NEVER_CREATED);
+    let trace = |(row, hash): (usize, &u64)| Trace {
         position: Position {
+            created: created_at(row),
             origin: Origin { source, partition: u32::from(key::group_of_hash(*hash)) },
             offset: hash.cast_signed(),
         },
@@ -54,7 +57,7 @@ pub(super) fn derived_rows(
     Ok(Some(Rows {
         times: times.values().clone(),
         before: emission.before.clone().unwrap_or_else(|| vec![BEFORE_ALL; batch.num_rows()].into()),
-        lineage: Lineage::Mixed(encoded.hashes().iter().map(trace).collect()),
+        lineage: Lineage::Mixed(encoded.hashes().iter().enumerate().map(trace).collect()),
         batch,
     }))
 }

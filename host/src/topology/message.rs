@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::engine::checkpoint::PartitionMark;
 use crate::engine::emission::Emission;
 use crate::engine::rows::KeyedBatch;
+use crate::engine::state::Part;
 use crate::engine::watermark::Progress;
 use crate::record::{DeadLetter, Origin};
 use crate::time::Micros;
@@ -61,14 +63,21 @@ pub(super) enum Output {
     },
     /// Rows in error.
     Dead(Vec<DeadLetter>),
-    /// A worker has read up to these offsets when the epoch began.
+    /// How far a worker had read its partitions when the epoch began.
     Read {
-        /// The epoch.
-        epoch: u64,
-        /// For each partition of the worker the offset after the last event read.
-        positions: Vec<(Origin, i64)>,
+        /// The partitions.
+        partitions: Vec<(Origin, PartitionMark)>,
     },
-    /// A shard has given out all that came before the epoch's barrier.
+    /// A shard's state of one stage at the epoch's barrier.
+    State {
+        /// The stage's index in the plan.
+        stage: u16,
+        /// What has changed, or all.
+        parts: Vec<Part>,
+        /// Whether that is all.
+        whole: bool,
+    },
+    /// The worker has given out all that came before the epoch's barrier, and its state then.
     ShardDone {
         /// The epoch.
         epoch: u64,
@@ -76,10 +85,19 @@ pub(super) enum Output {
 }
 
 /// From the coordinator to a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Control {
     /// An epoch begins.
-    Begin(u64),
+    Begin(Begin),
     /// The sources have ended or were stopped: finish what was read, begin this last epoch, and end.
-    Finish(u64),
+    Finish(Begin),
+}
+
+/// An epoch that begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Begin {
+    /// Its number.
+    pub(super) epoch: u64,
+    /// Which stages are to export all of their state, by their index; none: state is not kept at all.
+    pub(super) whole: Option<Arc<[bool]>>,
 }

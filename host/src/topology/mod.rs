@@ -9,12 +9,14 @@
 
 pub mod board;
 mod combining;
+mod committing;
 mod dead;
 mod derived;
 pub mod keeper;
 mod message;
 pub mod publishing;
 mod reading;
+pub mod resume;
 mod running;
 mod shard;
 mod sources;
@@ -31,17 +33,21 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::watch;
 
 use crate::config::plan::Plan;
+use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::source::intake::lanes;
 use crate::store::StoreError;
+use crate::store::state::StateStore;
 use crate::time::Clock;
 use board::Board;
-use keeper::{Keeper, Outlets};
+use committing::{Committed, Committer};
+use keeper::{Keeper, Keeping, Outlets};
 use message::{Message, Output};
 use reading::Reading;
+use resume::Resume;
 pub use running::Running;
 pub use sources::Entrances;
 use stages::Stages;
@@ -80,6 +86,15 @@ pub enum TopologyError {
 impl From<arrow::error::ArrowError> for TopologyError {
     fn from(error: arrow::error::ArrowError) -> Self {
         Self::Call(error.into())
+    }
+}
+
+impl From<GuardError> for TopologyError {
+    fn from(error: GuardError) -> Self {
+        match error {
+            GuardError::Call(error) => Self::Call(error),
+            error => Self::Thread(error.to_string()),
+        }
     }
 }
 
@@ -152,6 +167,18 @@ pub struct Start {
     pub outlets: Outlets,
     /// The present.
     pub clock: Arc<dyn Clock>,
+    /// Where its state is kept, and what it goes on from; none: what it knows ends with it.
+    pub state: Option<State>,
+}
+
+/// What outlives a topology, and what it goes on from.
+pub struct State {
+    /// Where state is kept.
+    pub store: StateStore,
+    /// This start's number.
+    pub term: u64,
+    /// What to go on from.
+    pub resume: Resume,
 }
 
 /// Brings a topology up; must be called within a tokio runtime, which runs its sources.
@@ -159,11 +186,14 @@ pub struct Start {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, interval, until_idle, outlets, clock } = start;
+    let Start { plan, workers, batch_rows, interval, until_idle, mut outlets, clock, state } = start;
+    let (store, term, resume) = match state {
+        Some(State { store, term, resume }) => (Some(store), term, resume),
+        None => (None, 0, Resume::default()),
+    };
     let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers));
     let (stop, stopped) = Stop::new();
     let (intake, receivers) = lanes(workers);
-    let (outputs, kept) = bounded::<Output>(OUTPUTS);
     // Lane 0 is for what sources give, lane d for the stages that have d on their way.
     let lanes_between = plan.depth().max(1);
     let mut outboxes: Vec<Vec<Vec<Sender<Message>>>> = vec![vec![Vec::new(); lanes_between]; workers];
@@ -184,22 +214,65 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     }
     let mut controls = Vec::new();
     let mut threads = Vec::new();
+    let mut kept = Vec::new();
+    let resume = Arc::new(resume);
     for (index, ((intake, inboxes), outboxes)) in receivers.into_iter().zip(inboxes).zip(outboxes).enumerate() {
         let (control, controlled) = bounded(4);
         controls.push(control);
-        let reading = Reading::new(&plan, index, workers, board.clone())?;
-        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone())?;
+        let (outputs, given) = bounded::<Output>(OUTPUTS);
+        kept.push(given);
+        let reading = Reading::new(&plan, index, workers, board.clone(), resume.clone())?;
+        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone(), &clock)?;
         let channels =
-            Channels { intake, inboxes, outboxes, keeper: outputs.clone(), control: controlled, stop: stopped.clone() };
-        let worker = Worker::new(reading, stages, channels, clock.clone());
-        threads.push(spawn(&format!("worker-{index}"), move || worker.run())?);
+            Channels { intake, inboxes, outboxes, keeper: outputs, control: controlled, stop: stopped.clone() };
+        let mut worker = Worker::new(reading, stages, channels, clock.clone());
+        let resume = resume.clone();
+        let work = move || {
+            worker.resume(&resume)?;
+            // What was taken over is held twice until then.
+            drop(resume);
+            worker.run()
+        };
+        threads.push(spawn(&format!("worker-{index}"), work)?);
     }
-    drop(outputs);
     let (safe, safe_receivers): (Vec<_>, Vec<_>) = plan.sources.iter().map(|_| watch::channel(Vec::new())).unzip();
-    let keeper = Keeper::new(plan.clone(), outlets, board.clone(), clock.clone(), stopped, workers, safe)?;
+    let stages = plan.stage_ids();
+    let epoch = resume.next_epoch();
+    // With other shards everything is written anew, so that no part is of a shard that is no more.
+    let whole =
+        |store: &StateStore| stages.iter().map(|id| resume.shards != workers || store.wants_whole(id)).collect();
+    let whole = store.as_ref().map(whole);
+    let (committed, watching) = watch::channel(Committed { epoch: epoch - 1, whole });
+    let committer = Committer {
+        store,
+        term,
+        project: plan.name.clone(),
+        shards: workers,
+        sources: plan.sources.iter().map(|source| (source.name.clone(), source.kind.identity())).collect(),
+        stages,
+        safe,
+        committed,
+        publishing: outlets.publishing.take(),
+        stop: stopped.clone(),
+        clock: clock.clone(),
+    };
+    let keeper = Keeper::new(Keeping {
+        plan: plan.clone(),
+        outlets,
+        board: board.clone(),
+        clock: clock.clone(),
+        stop: stopped,
+        workers,
+        committer,
+        committed: watching.clone(),
+        services: resume.parts.get(plan.stages.len()..).unwrap_or_default().to_vec(),
+        epoch,
+    })?;
     let keeper = spawn("keeper", move || keeper.run(&kept))?;
     let (stop_sources, stopping) = watch::channel(false);
-    let (sources, entrances) = sources::spawn(&plan, batch_rows, &intake, &stopping, safe_receivers, &clock);
+    let positions = resume.positions();
+    let (sources, entrances) =
+        sources::spawn(&plan, batch_rows, &intake, &stopping, safe_receivers, &clock, &positions);
     Ok(Running {
         board,
         clock,
@@ -215,6 +288,8 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         views: plan.views.iter().map(|view| view.name.clone()).collect(),
         source_names: plan.sources.iter().map(|source| source.name.clone()).collect(),
         waiting: watch::channel(vec!["the sources".to_owned()]).0,
+        epoch,
+        committed: watching,
     })
 }
 

@@ -4,8 +4,9 @@
 //! Always true: nothing goes out before the record that names it is on disk, and a chunk leaves its outbox only when
 //! its transaction is known to be committed.
 
+use std::collections::BTreeMap;
+
 use super::TopologyError;
-use crate::engine::checkpoint::Commit;
 use crate::record::Messages;
 use crate::sink::SinkError;
 use crate::sink::kafka::{CHUNKS, Publisher};
@@ -16,31 +17,39 @@ pub struct Publishing {
     outbox: OutboxReader,
     /// By the output's id.
     publishers: Vec<(String, Publisher)>,
+    /// How far each outbox counts.
+    marks: BTreeMap<String, u64>,
 }
 
 impl Publishing {
-    /// Of these outputs, each with its id; nothing is asked of the brokers yet.
-    pub fn new(outbox: OutboxReader, publishers: Vec<(String, Publisher)>) -> Self {
-        Self { outbox, publishers }
+    /// Of these outputs, each with its id; `marks` are the outboxes' of the record that was gone back to. Nothing is asked
+    /// of the brokers yet.
+    pub fn new(outbox: OutboxReader, publishers: Vec<(String, Publisher)>, marks: BTreeMap<String, u64>) -> Self {
+        Self { outbox, publishers, marks }
     }
 
-    /// Publishes all that the record names and that is not out yet. On a start, before anything else is given out, with
-    /// the record that was gone back to: so transactions that a killed process left open end.
+    /// A record with these marks is on disk.
+    pub(super) fn committed(&mut self, marks: &BTreeMap<String, u64>) {
+        self.marks.clone_from(marks);
+    }
+
+    /// Publishes all that counts and is not out yet. To be called at the start too: so transactions that a killed
+    /// process left open end.
     ///
     /// # Errors
     /// [`PublishError::Sink`] where the brokers are away: the same call, made again, goes on where it stopped. All
     /// others are final.
-    pub fn publish(&mut self, commit: &Commit) -> Result<(), PublishError> {
+    pub(super) fn publish(&mut self) -> Result<(), PublishError> {
         for (id, publisher) in &mut self.publishers {
             // Nothing was ever written, so nothing can have been left open.
-            let Some(end) = commit.outboxes.get(id).copied().filter(|end| *end > 0) else { continue };
+            let Some(end) = self.marks.get(id).copied().filter(|end| *end > 0) else { continue };
             let published = publisher.resume(end)?;
             let first = self.outbox.first(id)?.unwrap_or(end);
             let mut start = published.max(first);
             self.outbox.remove(id, start)?;
             while start < end {
                 let chunks = start..end.min(start.saturating_add(CHUNKS));
-                let mut epoch = commit.epoch;
+                let mut epoch = 0;
                 let mut messages: Vec<Messages> = Vec::new();
                 for chunk in self.outbox.read(id, chunks.clone()) {
                     let chunk = chunk?;

@@ -9,15 +9,20 @@ use std::sync::Arc;
 use metrics::Counter;
 
 use super::board::Board;
+use super::resume::Resume;
 use super::ways::{self, Given};
-use super::{TopologyError, dead};
+use super::{TopologyError, dead, stop_view};
 use crate::config::plan::{Plan, SourcePlan};
-use crate::engine::front::Front;
+use crate::engine::checkpoint::PartitionMark;
+use crate::engine::front::{Front, SourceSteps};
 use crate::engine::ingest::Ingest;
 use crate::engine::watermark::{BEFORE_ALL, PartitionWatermark, Progress, combine};
 use crate::record::{Origin, RawBatch};
 use crate::source::intake::{Intake, owner};
 use crate::time::Micros;
+
+/// The next offset of a partition of which nothing has been read: it begins where its source says.
+const NOTHING_READ: i64 = -1;
 
 struct Partition {
     watermark: PartitionWatermark,
@@ -40,11 +45,14 @@ impl Partition {
 }
 
 struct Source {
+    name: String,
     ingest: Ingest,
     idle_timeout: Option<Micros>,
     delay: Micros,
     fronts: Vec<Front>,
     announced: bool,
+    /// Whether its transforms cannot go on: its events are passed over, and their positions kept.
+    stopped: bool,
     partitions: BTreeMap<u32, Partition>,
     events: Counter,
 }
@@ -69,15 +77,22 @@ pub(super) struct Reading {
     /// The views' names, for messages.
     names: Vec<String>,
     board: Arc<Board>,
+    resume: Arc<Resume>,
 }
 
 impl Reading {
     /// The stateless half of worker `worker` of `workers`.
-    pub(super) fn new(plan: &Plan, worker: usize, workers: usize, board: Arc<Board>) -> Result<Self, TopologyError> {
+    pub(super) fn new(
+        plan: &Plan,
+        worker: usize,
+        workers: usize,
+        board: Arc<Board>,
+        resume: Arc<Resume>,
+    ) -> Result<Self, TopologyError> {
         let sources = plan.sources.iter().map(|source| open(source, workers)).collect::<Result<Vec<_>, _>>()?;
         let said = vec![Progress::Active(BEFORE_ALL); sources.len()];
         let names = plan.views.iter().map(|view| view.name.clone()).collect();
-        Ok(Self { worker, workers, sources, said, names, board })
+        Ok(Self { worker, workers, sources, said, names, board, resume })
     }
 
     /// Takes what a source says.
@@ -106,16 +121,24 @@ impl Reading {
         self.say(given);
     }
 
-    /// For each partition the offset after the last event read.
-    pub(super) fn positions(&self) -> Vec<(Origin, i64)> {
-        let of = |(index, source): (usize, &Source)| {
-            let source_index = u16::try_from(index).unwrap_or(u16::MAX);
-            let at = |(partition, state): (&u32, &Partition)| {
-                (Origin { source: source_index, partition: *partition }, state.next_offset)
-            };
-            source.partitions.iter().map(at).collect::<Vec<_>>()
-        };
-        self.sources.iter().enumerate().flat_map(of).collect()
+    /// How far each partition has been read; of one that its source has not told of yet, how far it had been before.
+    pub(super) fn partitions(&self) -> Vec<(Origin, PartitionMark)> {
+        let before = self.resume.partitions.iter().filter(|(origin, _)| owner(**origin, self.workers) == self.worker);
+        let mut marks: BTreeMap<Origin, PartitionMark> = before.map(|(origin, mark)| (*origin, mark.clone())).collect();
+        for (index, source) in (0_u16..).zip(&self.sources) {
+            for (number, state) in &source.partitions {
+                let mark = PartitionMark {
+                    number: *number,
+                    next_offset: state.next_offset,
+                    watermark: state.watermark.current(),
+                    newest: state.watermark.newest(),
+                    idle: state.idle,
+                    ended: state.ended,
+                };
+                marks.insert(Origin { source: index, partition: *number }, mark);
+            }
+        }
+        marks.into_iter().collect()
     }
 
     fn announce(&mut self, index: u16, count: u32, now: Micros) {
@@ -125,12 +148,16 @@ impl Reading {
         self.board.announce(usize::from(index));
         for partition in (0..count).filter(|p| owner(Origin { source: index, partition: *p }, workers) == worker) {
             let delay = source.delay;
+            let mark = self.resume.partitions.get(&Origin { source: index, partition });
             source.partitions.entry(partition).or_insert_with(|| Partition {
-                watermark: PartitionWatermark::new(delay),
-                next_offset: 0,
+                watermark: mark.map_or_else(
+                    || PartitionWatermark::new(delay),
+                    |mark| PartitionWatermark::resumed(delay, mark.watermark, mark.newest),
+                ),
+                next_offset: mark.map_or(NOTHING_READ, |mark| mark.next_offset),
                 last_rows: now,
-                idle: false,
-                ended: false,
+                idle: mark.is_some_and(|mark| mark.idle),
+                ended: mark.is_some_and(|mark| mark.ended),
             });
         }
     }
@@ -154,7 +181,22 @@ impl Reading {
             partition.watermark.wake(combined);
         }
         let first_dead = given.dead.len();
-        let rows = source.ingest.take(raw, &mut partition.watermark, &mut given.dead)?;
+        if source.stopped {
+            return Ok(());
+        }
+        let rows = match source.ingest.take(raw, &mut partition.watermark, &mut given.dead) {
+            Ok(rows) => rows,
+            // What was refused before comes again with the batch.
+            Err(error) => {
+                given.dead.truncate(first_dead);
+                source.stopped = true;
+                for view in source.fronts.iter().map(|front| front.plan().view) {
+                    let name = self.names.get(usize::from(view)).map_or("", String::as_str);
+                    stop_view(&self.board, name, view, &format!("source {}: {error}", source.name));
+                }
+                return Ok(());
+            }
+        };
         if !rows.times.is_empty() {
             for front in &mut source.fronts {
                 ways::send(front, &rows, None, &self.board, &self.names, given);
@@ -182,14 +224,17 @@ impl Reading {
 }
 
 fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
-    let ingest = Ingest::new(plan.decoding.open(), plan.event_time.clone(), plan.max_ahead);
+    let ingest = Ingest::new(plan.decoding.open(), plan.event_time.clone(), plan.max_ahead).with_created(plan.created);
+    let ingest = ingest.with_steps(SourceSteps::new(plan.transforms.clone())?);
     let front = |front: &Arc<_>| Front::new(Arc::clone(front), workers);
     Ok(Source {
+        name: plan.name.clone(),
         ingest,
         idle_timeout: plan.idle_timeout,
         delay: plan.delay,
         fronts: plan.fronts.iter().map(front).collect::<Result<_, _>>()?,
         announced: false,
+        stopped: false,
         partitions: BTreeMap::new(),
         events: metrics::counter!("millrace_events_total", "source" => plan.name.clone()),
     })

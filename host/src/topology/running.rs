@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::board::Board;
+use super::committing::Committed;
 use super::keeper::Summary;
-use super::message::Control;
+use super::message::{Begin, Control};
 use super::{Entrances, TopologyError};
 use crate::engine::watermark::AFTER_ALL;
 use crate::source::SourceError;
@@ -33,6 +34,9 @@ pub struct Running {
     pub(super) views: Vec<String>,
     pub(super) source_names: Vec<String>,
     pub(super) waiting: watch::Sender<Vec<String>>,
+    /// The number of the first epoch.
+    pub(super) epoch: u64,
+    pub(super) committed: watch::Receiver<Committed>,
 }
 
 impl Running {
@@ -58,7 +62,7 @@ impl Running {
     /// Something failed for good.
     pub async fn wait(mut self, mut stop: watch::Receiver<bool>) -> Result<Summary, TopologyError> {
         let started = self.clock.now();
-        let mut epoch = 1;
+        let mut epoch = self.epoch;
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + self.interval, self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut looks = tokio::time::interval(Duration::from_millis(100));
@@ -74,17 +78,19 @@ impl Running {
                 },
                 changed = stop.changed() => if changed.is_err() || *stop.borrow() { break },
                 _ = ticks.tick() => {
-                    // While a worker has yet to take up the last epoch there is none to begin. A worker that is gone is
-                    // noticed by the next look.
-                    if self.controls.iter().all(Sender::is_empty) {
-                        let begun = self.controls.iter().all(|control| control.try_send(Control::Begin(epoch)).is_ok());
+                    // One epoch at a time: while the last one has not been committed there is none to begin. A worker
+                    // that is gone is noticed by the next look.
+                    if let Some(begin) = self.next(epoch) {
+                        let control = |begin: &Begin| Control::Begin(begin.clone());
+                        let begun = self.controls.iter().all(|worker| worker.try_send(control(&begin)).is_ok());
                         epoch += 1;
                         if !begun { break }
                     }
                 }
                 _ = looks.tick() => {
                     self.report();
-                    if self.threads.iter().any(JoinHandle::is_finished) || self.keeper.is_finished() { break }
+                    let died = self.threads.iter().any(JoinHandle::is_finished) || self.keeper.is_finished();
+                    if died || self.committed.has_changed().is_err() { break }
                     let quiet = self.clock.now().saturating_sub(self.board.last_event().max(started));
                     // A bounded source may wait to hear that all it read is safe.
                     let ended = (0..self.source_names.len()).all(|source| self.board.source_watermark(source) == Some(AFTER_ALL));
@@ -97,15 +103,24 @@ impl Running {
         }
         self.stop_sources.send_replace(true);
         while self.sources.join_next().await.is_some() {}
+        // The last epoch says which stages export everything only once the one before it is over.
+        while self.committed.borrow().epoch.saturating_add(1) < epoch && self.committed.changed().await.is_ok() {}
         self.finish(epoch, failed).await
+    }
+
+    /// The epoch that may begin now, if the one before it is over.
+    fn next(&self, epoch: u64) -> Option<Begin> {
+        let committed = self.committed.borrow();
+        (committed.epoch.saturating_add(1) >= epoch).then(|| Begin { epoch, whole: committed.whole.clone() })
     }
 
     /// Sources have ended: lets the workers finish, and gathers what they say.
     async fn finish(self, epoch: u64, failed: Option<TopologyError>) -> Result<Summary, TopologyError> {
+        let begin = Begin { epoch, whole: self.committed.borrow().whole.clone() };
         let Self { controls, threads, keeper, stop, .. } = self;
         let finished = tokio::task::spawn_blocking(move || {
             for control in &controls {
-                if control.send(Control::Finish(epoch)).is_err() {
+                if control.send(Control::Finish(begin.clone())).is_err() {
                     tracing::debug!("a worker is gone already; it says why when it is joined");
                 }
             }

@@ -2,7 +2,8 @@
 //!
 //! Always true: the stages behind hear of a watermark after the rows below it. What is said to them: of a join how far
 //! both of its sides have come; of windows and sessions a millisecond less than their watermark, since a row is stamped
-//! with its window's last one; of all else the watermark itself.
+//! with its window's last one; of all else the watermark itself. Of a join whose rows wait for a time, how far its left
+//! side has come, but no further than the rows that still wait.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,13 +19,15 @@ use crate::engine::guard::GuardError;
 use crate::engine::join::{JoinOperator, Wait};
 use crate::engine::latest::LatestPlan;
 use crate::engine::rows::KeyedBatch;
+use crate::engine::state::{Part, SHARD, Stateful};
+use crate::engine::udf::CallError;
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, CombinedWatermark, Progress, combine};
 use crate::engine::window::Outcome;
 use crate::engine::window::operator::WindowOperator;
 use crate::engine::window::over::OverOperator;
 use crate::engine::window::session::SessionOperator;
 use crate::record::{DeadLetter, Origin};
-use crate::time::{MILLISECOND, Micros, rfc3339};
+use crate::time::{Clock, MILLISECOND, Micros, rfc3339};
 
 enum Operator {
     Join(Box<JoinOperator>, Wait),
@@ -32,6 +35,19 @@ enum Operator {
     Over(Box<OverOperator>),
     Session(Box<SessionOperator>),
     Latest(Arc<LatestPlan>),
+}
+
+impl Operator {
+    /// What outlives a process; none where nothing is kept.
+    fn state(&mut self) -> Option<&mut dyn Stateful> {
+        match self {
+            Self::Join(join, _) => Some(join.as_mut()),
+            Self::Windowed(operator) => Some(operator.as_mut()),
+            Self::Over(operator) => Some(operator.as_mut()),
+            Self::Session(operator) => Some(operator.as_mut()),
+            Self::Latest(_) => None,
+        }
+    }
 }
 
 /// One shard of one stage.
@@ -55,12 +71,20 @@ pub(super) struct Shard {
     positions: BTreeMap<Origin, i64>,
     fronts: Vec<Front>,
     said: Progress,
+    /// The present, for rows that wait for a time.
+    clock: Arc<dyn Clock>,
     /// Whether a service combines the view's rows: then the keeper hears of the progress too.
     combined_by_service: bool,
 }
 
 impl Shard {
-    pub(super) fn new(plan: &Plan, stage: &StagePlan, worker: usize, workers: usize) -> Result<Self, TopologyError> {
+    pub(super) fn new(
+        plan: &Plan,
+        stage: &StagePlan,
+        worker: usize,
+        workers: usize,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TopologyError> {
         let operator = match &stage.operator {
             OperatorPlan::Join(join) => Operator::Join(Box::new(JoinOperator::new(join.clone())), join.wait),
             OperatorPlan::Windowed(plan) => Operator::Windowed(Box::new(WindowOperator::new(plan.clone())?)),
@@ -87,9 +111,30 @@ impl Shard {
             positions: BTreeMap::new(),
             fronts: stage.fronts.iter().map(|front| Front::new(front.clone(), workers)).collect::<Result<_, _>>()?,
             said: Progress::Active(BEFORE_ALL),
+            clock,
             combined_by_service: !matches!(stage.operator, OperatorPlan::Join(_))
                 && plan.services.iter().any(|service| service.views.contains(&stage.view)),
         })
+    }
+
+    /// Gives out what has changed of the state since the last call, or `whole` all of it.
+    pub(super) fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError> {
+        self.operator.state().map_or(Ok(()), |state| state.export(whole, out))?;
+        for part in out.iter_mut().filter(|part| part.is_of_one_shard()) {
+            part.number = i64::try_from(self.worker).unwrap_or(i64::MAX);
+        }
+        Ok(())
+    }
+
+    /// Takes what the `shards` shards of this stage exported.
+    pub(super) fn import(&mut self, parts: &[Part], shards: usize) -> Result<(), GuardError> {
+        let (worker, workers) = (self.worker, self.workers);
+        // As many as there were: each then has come as far as it had, else as far as all had.
+        let other =
+            |part: &&Part| shards == workers && part.table == SHARD && usize::try_from(part.number) != Ok(worker);
+        let own = parts.iter().filter(|part| !other(part)).map(|part| part.of_shard(worker, workers));
+        let own: Vec<Part> = own.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        self.operator.state().map_or(Ok(()), |state| state.import(&own))
     }
 
     /// The lane that what it gives goes out on.
@@ -122,7 +167,10 @@ impl Shard {
         let mut rows = Vec::new();
         match &mut self.operator {
             Operator::Join(join, _) if usize::from(input) >= self.main => join.take_right(batch),
-            Operator::Join(join, _) => join.take_left(batch, &mut rows)?,
+            Operator::Join(join, wait) => {
+                let now = if matches!(wait, Wait::AtMost(_)) { self.clock.now() } else { 0 };
+                join.take_left(batch, now, &mut rows)?;
+            }
             Operator::Windowed(operator) => operator.update(batch, &mut out)?,
             Operator::Over(operator) => operator.update(batch, &mut out)?,
             Operator::Session(operator) => operator.update(batch, &mut out)?,
@@ -130,6 +178,32 @@ impl Shard {
         }
         self.pass_on(&rows, board, names, given);
         self.give(out, board, names, given, outputs)
+    }
+
+    /// When a row will have waited for long enough; none where no row waits for a time.
+    pub(super) fn due(&self) -> Option<Micros> {
+        match &self.operator {
+            Operator::Join(join, Wait::AtMost(_)) => join.due(),
+            _ => None,
+        }
+    }
+
+    /// Lets go of rows that have waited for long enough.
+    pub(super) fn tick(
+        &mut self,
+        now: Micros,
+        board: &Board,
+        names: &[String],
+        given: &mut Given,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), GuardError> {
+        let mut rows = Vec::new();
+        if let Operator::Join(join, _) = &mut self.operator {
+            join.tick(now, &mut rows)?;
+        }
+        self.pass_on(&rows, board, names, given);
+        self.say(given, outputs);
+        Ok(())
     }
 
     /// Takes how far one sender has come with one of the inputs.
@@ -187,6 +261,10 @@ impl Shard {
         };
         let progress = match (&self.operator, own) {
             (Operator::Join(_, Wait::Watermark), own) => combine([own, self.other.progress()]),
+            (Operator::Join(join, Wait::AtMost(_)), own) => match join.least_waiting() {
+                Some(least) => Progress::Active(least.min(self.combined.current())),
+                None => own,
+            },
             (Operator::Windowed(_) | Operator::Session(_), Progress::Active(time)) if time > BEFORE_ALL => {
                 Progress::Active(time.saturating_sub(MILLISECOND))
             }

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use crate::config::plan::{Plan, SourcePlan};
 use crate::config::project::{KafkaStart, SourceKind};
 use crate::engine::decode::Format;
+use crate::record::Origin;
 use crate::source::intake::IntakeSender;
 use crate::source::push::PushHandle;
 use crate::source::registry::Registry;
@@ -32,6 +33,7 @@ pub(super) fn spawn(
     stop: &watch::Receiver<bool>,
     safe: Vec<watch::Receiver<Vec<i64>>>,
     clock: &Arc<dyn Clock>,
+    positions: &BTreeMap<Origin, i64>,
 ) -> (JoinSet<Result<(), SourceError>>, Entrances) {
     let mut tasks = JoinSet::new();
     let mut entrances = Entrances::default();
@@ -47,7 +49,9 @@ pub(super) fn spawn(
             // The URL was tried when the project file was read.
             registry: source.registry.as_ref().and_then(|options| Registry::new(options).ok()).map(Arc::new),
         };
-        spawn_one(source, context, &mut tasks, &mut entrances);
+        let own = positions.iter().filter(|(origin, _)| origin.source == index);
+        let positions = own.map(|(origin, next)| (origin.partition, *next)).collect();
+        spawn_one(source, context, positions, &mut tasks, &mut entrances);
     }
     (tasks, entrances)
 }
@@ -55,14 +59,17 @@ pub(super) fn spawn(
 fn spawn_one(
     source: &SourcePlan,
     context: SourceContext,
+    positions: BTreeMap<u32, i64>,
     tasks: &mut JoinSet<Result<(), SourceError>>,
     entrances: &mut Entrances,
 ) {
+    let first = positions.get(&0).copied().unwrap_or(0);
+    let start = u64::try_from(first).unwrap_or(0);
     match &source.kind {
         SourceKind::File { path, .. } if matches!(source.decoding.format, Format::Columns) => {
             let columns = source.decoding.fields.iter().map(|field| field.name.clone()).collect();
             tasks.spawn(parquet_file::run(
-                parquet_file::Options { path: path.value.clone(), start: 0, columns },
+                parquet_file::Options { path: path.value.clone(), start: usize::try_from(first).unwrap_or(0), columns },
                 context,
             ));
         }
@@ -71,7 +78,7 @@ fn spawn_one(
                 Format::Csv { delimiter, heading } => file::Cut::Csv { delimiter, heading },
                 _ => file::Cut::Lines,
             };
-            let options = file::Options { follow: *follow, cut, ..file::Options::new(&path.value) };
+            let options = file::Options { start, follow: *follow, cut, ..file::Options::new(&path.value) };
             tasks.spawn(file::run(options, context));
         }
         SourceKind::WebSocketConnect { url, headers, send } => {
@@ -85,12 +92,12 @@ fn spawn_one(
             let (handle, queue) = push::channel();
             let handle = if source.decoding.format.is_binary() { handle.of_whole_frames() } else { handle };
             entrances.ingests.insert(path.value.clone(), handle);
-            tasks.spawn(push::run(push::Options { queue, first: 0 }, context));
+            tasks.spawn(push::run(push::Options { queue, first }, context));
         }
         SourceKind::Push => {
             let (handle, queue) = push::channel();
             entrances.pushes.insert(source.name.clone(), handle);
-            tasks.spawn(push::run(push::Options { queue, first: 0 }, context));
+            tasks.spawn(push::run(push::Options { queue, first }, context));
         }
         SourceKind::Kafka { brokers, topic, start, bounded, properties, group } => {
             let start = match start {
@@ -101,6 +108,7 @@ fn spawn_one(
             let properties = properties.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect();
             let options = kafka::Options {
                 start,
+                positions,
                 bounded: *bounded,
                 properties,
                 beside: matches!(source.decoding.format, Format::Raw),

@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::board::Board;
-use super::message::{Message, Output};
+use super::message::{Begin, Message, Output};
 use super::shard::Shard;
 use super::ways::Given;
 use super::{TopologyError, dead, stop_view};
 use crate::config::plan::Plan;
 use crate::engine::guard::GuardError;
+use crate::engine::state::Part;
+use crate::time::{Clock, Micros};
 
 /// The shards of one worker.
 pub(super) struct Stages {
@@ -24,6 +26,8 @@ pub(super) struct Stages {
     names: Vec<String>,
     /// For each epoch how many senders have sent its barrier on each lane.
     barriers: BTreeMap<u64, Vec<usize>>,
+    /// What the shards are to export at the barriers to come.
+    begun: BTreeMap<u64, Option<Arc<[bool]>>>,
     lanes: usize,
     senders: usize,
     board: Arc<Board>,
@@ -36,6 +40,8 @@ pub(super) struct Results {
     pub(super) outputs: Vec<Output>,
     /// For stages behind, by lane.
     pub(super) given: Vec<(usize, Given)>,
+    /// The epoch whose barrier has come from everywhere with this message.
+    pub(super) aligned: Option<u64>,
 }
 
 impl Stages {
@@ -46,17 +52,33 @@ impl Stages {
         senders: usize,
         lanes: usize,
         board: Arc<Board>,
+        clock: &Arc<dyn Clock>,
     ) -> Result<Self, TopologyError> {
-        let stages = plan.stages.iter().map(|stage| Shard::new(plan, stage, worker, senders));
+        let stages = plan.stages.iter().map(|stage| Shard::new(plan, stage, worker, senders, clock.clone()));
         Ok(Self {
             stages: stages.collect::<Result<_, _>>()?,
             views: plan.stages.iter().map(|stage| stage.view).collect(),
             names: plan.views.iter().map(|view| view.name.clone()).collect(),
             barriers: BTreeMap::new(),
+            begun: BTreeMap::new(),
             lanes,
             senders,
             board,
         })
+    }
+
+    /// Goes on from the state that a checkpoint has kept: all parts of each stage, which had `shards` shards;
+    /// this worker takes its own.
+    pub(super) fn resume(&mut self, parts: &[Vec<Part>], shards: usize) -> Result<(), GuardError> {
+        for (shard, parts) in self.stages.iter_mut().zip(parts) {
+            shard.import(parts, shards)?;
+        }
+        Ok(())
+    }
+
+    /// An epoch has begun, whose barriers are on their way.
+    pub(super) fn begin(&mut self, begin: Begin) {
+        self.begun.insert(begin.epoch, begin.whole);
     }
 
     /// Takes a message of one sender from one lane.
@@ -73,6 +95,27 @@ impl Stages {
                 });
             }
             Message::Barrier(epoch) => self.barrier(lane, epoch, results),
+        }
+    }
+
+    /// When a row that waits for a time is to go; none where no row does.
+    pub(super) fn due(&self) -> Option<Micros> {
+        let goes_on = |view: &u16| self.board.stopped(usize::from(*view)).is_none();
+        let due = |(shard, view): (&Shard, &u16)| shard.due().filter(|_| goes_on(view));
+        self.stages.iter().zip(&self.views).filter_map(due).min()
+    }
+
+    /// Lets go of the rows that have waited for long enough.
+    pub(super) fn tick(&mut self, now: Micros, results: &mut Results) {
+        for stage in 0..self.stages.len() {
+            let due = self.stages.get(stage).and_then(Shard::due);
+            if due.is_none_or(|due| due > now) {
+                continue;
+            }
+            let Ok(stage) = u16::try_from(stage) else { continue };
+            self.run(stage, results, |shard, board, names, given, outputs| {
+                shard.tick(now, board, names, given, outputs)
+            });
         }
     }
 
@@ -119,7 +162,29 @@ impl Stages {
                 results.given.push((next, Given { messages, dead: Vec::new() }));
             } else {
                 self.barriers.remove(&epoch);
+                if let Some(whole) = self.begun.remove(&epoch).flatten() {
+                    self.export(&whole, results);
+                }
                 results.outputs.push(Output::ShardDone { epoch });
+                results.aligned = Some(epoch);
+            }
+        }
+    }
+
+    /// Gives out the shards' state.
+    fn export(&mut self, whole: &[bool], results: &mut Results) {
+        for ((number, shard), whole) in (0_u16..).zip(&mut self.stages).zip(whole) {
+            let view = self.views.get(usize::from(number)).copied().unwrap_or(0);
+            if self.board.stopped(usize::from(view)).is_some() {
+                continue;
+            }
+            let mut parts = Vec::new();
+            match shard.export(*whole, &mut parts) {
+                Ok(()) => results.outputs.push(Output::State { stage: number, parts, whole: *whole }),
+                Err(error) => {
+                    let name = self.names.get(usize::from(view)).map_or("", String::as_str);
+                    stop_view(&self.board, name, view, &error);
+                }
             }
         }
     }

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
 
-use super::message::{Control, Message, Output};
+use super::message::{Begin, Control, Message, Output};
 use super::reading::Reading;
+use super::resume::Resume;
 use super::stages::{Results, Stages};
 use super::ways::Given;
 use super::{Stop, TopologyError};
@@ -57,16 +58,19 @@ pub(super) struct Worker {
     outputs: VecDeque<Output>,
     /// When idle partitions were last looked for.
     looked: Micros,
+    /// By lane and sender, whether it waits behind a barrier for the others: what comes after it is not of the epoch.
+    aligning: Vec<Vec<bool>>,
     /// The last epoch, once nothing more will be read.
-    finish: Option<u64>,
-    /// Whether the last barrier has been sent.
-    finished_reading: bool,
+    finish: Option<Begin>,
+    /// The last epoch, once its barrier has been sent.
+    last_epoch: Option<u64>,
     /// Whether this worker's shards have given out all there is.
     finished: bool,
 }
 
 impl Worker {
     pub(super) fn new(reading: Reading, stages: Stages, channels: Channels, clock: Arc<dyn Clock>) -> Self {
+        let aligning = channels.inboxes.iter().map(|lane| vec![false; lane.len()]).collect();
         let pending = channels.outboxes.iter().map(|lane| lane.iter().map(|_| VecDeque::new()).collect()).collect();
         Self {
             reading,
@@ -76,10 +80,17 @@ impl Worker {
             pending,
             outputs: VecDeque::new(),
             looked: 0,
+            aligning,
             finish: None,
-            finished_reading: false,
+            last_epoch: None,
             finished: false,
         }
+    }
+
+    /// Takes over what its shards were.
+    pub(super) fn resume(&mut self, resume: &Resume) -> Result<(), TopologyError> {
+        let resumed = self.stages.resume(&resume.parts, resume.shards);
+        resumed.map_err(|error| TopologyError::Thread(format!("the state that was kept cannot be taken over: {error}")))
     }
 
     /// Runs until the input has ended or the topology stops.
@@ -103,6 +114,12 @@ impl Worker {
         if !self.outputs.is_empty() {
             return Ok(false);
         }
+        if self.due().is_some_and(|due| due <= self.clock.now()) {
+            let mut results = Results::default();
+            self.stages.tick(self.clock.now(), &mut results);
+            self.keep(results);
+            return Ok(true);
+        }
         let mut worked = false;
         for lane in (0..self.channels.inboxes.len()).rev() {
             for sender in 0..self.channels.inboxes.get(lane).map_or(0, Vec::len) {
@@ -110,17 +127,17 @@ impl Worker {
                     return Ok(worked);
                 }
                 let inbox = self.channels.inboxes.get(lane).and_then(|inboxes| inboxes.get(sender));
+                let inbox = inbox.filter(|_| !self.is_aligning(lane, sender));
                 let Some(message) = inbox.and_then(|inbox| inbox.try_recv().ok()) else { continue };
                 worked = true;
+                self.align(lane, sender, matches!(message, Message::Barrier(_)));
                 let mut results = Results::default();
                 self.stages.take(lane, sender, message, &mut results);
-                let last =
-                    |output: &Output| matches!(output, Output::ShardDone { epoch } if Some(*epoch) == self.finish);
-                self.finished |= results.outputs.iter().any(last);
-                self.outputs.extend(results.outputs);
-                for (lane, given) in results.given {
-                    self.hold(lane, given);
+                if let Some(epoch) = results.aligned {
+                    self.aligning.iter_mut().flatten().for_each(|aligning| *aligning = false);
+                    self.finished |= self.last_epoch == Some(epoch);
                 }
+                self.keep(results);
                 self.send_pending()?;
                 if !self.outputs.is_empty() {
                     return Ok(true);
@@ -132,8 +149,8 @@ impl Worker {
         }
         if let Ok(control) = self.channels.control.try_recv() {
             match control {
-                Control::Begin(epoch) => self.begin(epoch),
-                Control::Finish(epoch) => self.finish = Some(epoch),
+                Control::Begin(begin) => self.begin(begin),
+                Control::Finish(begin) => self.finish = Some(begin),
             }
             return Ok(true);
         }
@@ -146,9 +163,9 @@ impl Worker {
             self.hold(0, given);
             return Ok(true);
         }
-        if let Some(epoch) = self.finish.filter(|_| !self.finished_reading) {
-            self.finished_reading = true;
-            self.begin(epoch);
+        if let Some(begin) = self.finish.take() {
+            self.last_epoch = Some(begin.epoch);
+            self.begin(begin);
             return Ok(true);
         }
         Ok(worked)
@@ -172,10 +189,35 @@ impl Worker {
         self.outputs.is_empty() && self.pending.iter().skip(lane + 1).flatten().all(VecDeque::is_empty)
     }
 
-    fn begin(&mut self, epoch: u64) {
-        self.outputs.push_back(Output::Read { epoch, positions: self.reading.positions() });
+    fn begin(&mut self, begin: Begin) {
+        self.outputs.push_back(Output::Read { partitions: self.reading.partitions() });
         for pending in self.pending.first_mut().into_iter().flatten() {
-            pending.push_back(Message::Barrier(epoch));
+            pending.push_back(Message::Barrier(begin.epoch));
+        }
+        self.stages.begin(begin);
+    }
+
+    /// When time alone has something to give: not while a barrier is on its way through the stages, since what came of
+    /// it then would be neither before the barrier nor in the state behind it.
+    fn due(&self) -> Option<Micros> {
+        let aligning = self.aligning.iter().flatten().any(|aligning| *aligning);
+        self.stages.due().filter(|_| self.may_read() && !aligning)
+    }
+
+    fn is_aligning(&self, lane: usize, sender: usize) -> bool {
+        self.aligning.get(lane).and_then(|lane| lane.get(sender)) == Some(&true)
+    }
+
+    fn align(&mut self, lane: usize, sender: usize, aligning: bool) {
+        if let Some(known) = self.aligning.get_mut(lane).and_then(|lane| lane.get_mut(sender)) {
+            *known = aligning;
+        }
+    }
+
+    fn keep(&mut self, results: Results) {
+        self.outputs.extend(results.outputs);
+        for (lane, given) in results.given {
+            self.hold(lane, given);
         }
     }
 
@@ -208,7 +250,8 @@ impl Worker {
         let stop = select.recv(self.channels.stop.channel());
         if self.outputs.is_empty() {
             for (lane, inboxes) in self.channels.inboxes.iter().enumerate() {
-                for inbox in inboxes.iter().filter(|_| self.may_take(lane)) {
+                let inboxes = inboxes.iter().enumerate().filter(|(sender, _)| !self.is_aligning(lane, *sender));
+                for (_, inbox) in inboxes.filter(|_| self.may_take(lane)) {
                     select.recv(inbox);
                 }
             }
@@ -224,7 +267,9 @@ impl Worker {
         } else {
             select.send(&self.channels.keeper);
         }
-        match select.ready_timeout(TICK) {
+        let until_due =
+            self.due().map(|due| Duration::from_micros(due.saturating_sub(self.clock.now()).max(0).unsigned_abs()));
+        match select.ready_timeout(until_due.map_or(TICK, |pause| pause.min(TICK))) {
             Ok(ready) => ready != stop,
             Err(_) => {
                 if self.may_read() {

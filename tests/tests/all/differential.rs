@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace::config::plan::{OutputTarget, Plan, plan};
 use millrace::config::read_text;
@@ -21,9 +21,11 @@ use millrace::sink::json_lines::JsonLinesSink;
 use millrace::store::StoreError;
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::online::{OnlineBatch, OnlineWriter};
+use millrace::store::state::StateStore;
 use millrace::time::SystemClock;
 use millrace::topology::keeper::{Outlets, Summary};
-use millrace::topology::{self, Start};
+use millrace::topology::resume::{Differences, Resume, differences};
+use millrace::topology::{self, Start, State};
 use millrace::wasm::{Engine, EngineOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -34,9 +36,10 @@ use reference::{Expected, Given, expected, same_rows};
 use streams::{Event, Fields, Stream, stream};
 use views::{Feature, From, View, Window, views};
 
-/// How many cases a short run has, and those with every number of shards and rows a batch.
+/// How many cases a short run has, those with every number of shards and rows a batch, and those that are cut short.
 const CASES: u32 = 150;
 const PERMUTED: u32 = 12;
+const CUT: u32 = 60;
 
 /// How many cases run at once.
 const THREADS: u8 = 6;
@@ -66,11 +69,15 @@ fn project(sources: &[Stream; 2], views: &[View]) -> String {
         writeln!(
             text,
             "[sources.{name}]\ntype = \"file\"\npath = \"{name}.jsonl\"\n\
-             schema = {{ at = \"timestamp\", k = \"utf8\", v = \"int64\", x = \"float64\", s = \"utf8\", big = \"int64\" }}\n\
+             schema = {{ at = \"timestamp\", k = \"utf8\", v = \"int64\", x = \"float64\", s = \"utf8\", big = \"int64\",\
+             c = {{ type = \"timestamp\", format = \"epoch-millis\" }} }}\n\
              event-time = {{ column = \"at\", format = \"epoch-millis\" }}\nwatermark-delay = \"{}ms\"",
             source.delay
         )
         .unwrap();
+        if source.created {
+            text.push_str("created = \"c\"\n");
+        }
     }
     (0..).zip(views).for_each(|(number, view)| text.push_str(&view.toml(number)));
     text
@@ -92,39 +99,120 @@ fn planned(folder: &Path, text: &str) -> Arc<Plan> {
     Arc::new(plan(&project, &text, &shared().0).unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// Runs the project in the folder; what came out of each view.
-fn run(folder: &Path, plan: &Arc<Plan>, shards: usize, batch_rows: usize) -> (Vec<Came>, Summary) {
-    let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(3_600) };
+/// How a run is cut short: after so many milliseconds, and whether it is told so or just ends.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    after: u64,
+    crash: bool,
+}
+
+/// How a project is run: shards, rows a batch, and the cuts that come before it goes through; the shards of what comes
+/// after a cut are one more each.
+#[derive(Clone, Debug)]
+struct Way {
+    shards: usize,
+    batch: usize,
+    cuts: Vec<Cut>,
+}
+
+impl Way {
+    fn straight(shards: usize, batch: usize) -> Self {
+        Self { shards, batch, cuts: Vec::new() }
+    }
+}
+
+/// Runs the project in the folder; what came out of each view, and how the last run ended.
+fn run(folder: &Path, plan: &Arc<Plan>, way: &Way) -> (Vec<Came>, Summary) {
     let data = tempfile::tempdir_in(folder).unwrap();
+    for (number, cut) in way.cuts.iter().enumerate() {
+        run_once(data.path(), plan, (way.shards + number, way.batch), way, Some(*cut));
+    }
+    let shards = way.shards + way.cuts.len();
+    let summary = run_once(data.path(), plan, (shards, way.batch), way, None).expect("nothing has cut it");
+    let came = plan.views.iter().map(|view| came(&folder.join(format!("{}.jsonl", view.name)))).collect();
+    (came, summary)
+}
+
+/// The state, once whatever crashed has let go of it: its threads end a little later.
+fn opened(folder: &Path) -> StateStore {
+    let began = Instant::now();
+    loop {
+        match StateStore::open(folder, "differential") {
+            Ok(store) => return store,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+    }
+}
+
+/// One run, from the last checkpoint on; how it ended, unless it crashed. A way without cuts keeps no state.
+fn run_once(
+    data: &Path,
+    plan: &Arc<Plan>,
+    (workers, batch_rows): (usize, usize),
+    way: &Way,
+    cut: Option<Cut>,
+) -> Option<Summary> {
+    let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(3_600) };
+    let (mut state, mut marks) = (None, BTreeMap::new());
+    if !way.cuts.is_empty() {
+        let mut store = opened(&data.join("state"));
+        let recovery = store.recover().unwrap();
+        let epoch = recovery.next_epoch - 1;
+        let resume = recovery.commit.as_ref().map(|commit| {
+            assert_eq!(differences(plan, commit), Differences::default());
+            Resume::from_commit(plan, &store, commit, epoch).unwrap()
+        });
+        let resume = resume.unwrap_or_else(|| Resume { epoch, ..Resume::default() });
+        marks = recovery.commit.map(|commit| commit.outputs).unwrap_or_default();
+        let term = store.next_term().unwrap();
+        state = Some(State { store, term, resume });
+    }
     let outputs = plan.views.iter().map(|view| {
         let sinks = view.outputs.iter().map(|output| {
             let OutputTarget::File(path) = &output.target else { panic!("an output of another kind") };
-            Sink::File(JsonLinesSink::create(path).unwrap().with_form(output.form.clone()))
+            let length = marks.get(&path.display().to_string()).copied().unwrap_or(0);
+            Sink::File(JsonLinesSink::resume(path, length).unwrap().with_form(output.form.clone()))
         });
         sinks.collect()
     });
     let outlets = Outlets {
         online: Box::new(Nowhere),
         log: None,
-        dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits).unwrap(),
+        dead_letters: DeadLetterWriter::open(&data.join("dead-letters"), limits).unwrap(),
         outputs: outputs.collect(),
         services: Vec::new(),
+        outbox: None,
+        publishing: None,
     };
-    let summary = shared().1.block_on(async {
+    shared().1.block_on(async {
         let running = topology::start(Start {
             plan: plan.clone(),
-            workers: shards,
+            workers,
             batch_rows,
-            interval: Duration::from_secs(60),
+            interval: if cut.is_some() { Duration::from_millis(2) } else { Duration::from_secs(60) },
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),
+            state,
         });
-        let (_stop, stopped) = watch::channel(false);
-        running.unwrap().wait(stopped).await.unwrap()
-    });
-    let came = plan.views.iter().map(|view| came(&folder.join(format!("{}.jsonl", view.name)))).collect();
-    (came, summary)
+        let running = running.unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let after = |cut: Cut| tokio::time::sleep(Duration::from_millis(cut.after));
+        match cut {
+            Some(cut) if cut.crash => tokio::select! {
+                ended = running.wait(stopped) => Some(ended.unwrap()),
+                () = after(cut) => None,
+            },
+            Some(cut) => {
+                let stopping = async {
+                    after(cut).await;
+                    stop.send_replace(true);
+                };
+                Some(tokio::join!(running.wait(stopped), stopping).0.unwrap())
+            }
+            None => Some(running.wait(stopped).await.unwrap()),
+        }
+    })
 }
 
 fn came(file: &Path) -> Came {
@@ -168,7 +256,7 @@ fn compare(view: &View, wanted: &[Given], mut came: Came) -> Result<(), String> 
     if came.is_empty() { Ok(()) } else { Err(format!("nobody wanted {came:?} of {view:?}")) }
 }
 
-fn check(sources: &[Stream; 2], views: &[View], ways: &[(usize, usize)]) -> Result<(), TestCaseError> {
+fn check(sources: &[Stream; 2], views: &[View], ways: &[Way]) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().unwrap();
     for (name, source) in ["a.jsonl", "b.jsonl"].iter().zip(sources) {
         std::fs::write(folder.path().join(name), source.text()).unwrap();
@@ -176,16 +264,20 @@ fn check(sources: &[Stream; 2], views: &[View], ways: &[(usize, usize)]) -> Resu
     let text = project(sources, views);
     let plan = planned(folder.path(), &text);
     let Expected { views: wanted, dead, unsure } = expected(sources, views);
-    for (shards, batch) in ways {
-        let (came, mut summary) = run(folder.path(), &plan, *shards, *batch);
+    for way in ways {
+        let (came, mut summary) = run(folder.path(), &plan, way);
         let fail = |detail: String| {
             let [a, b] = sources;
             let (a, b) = (a.text(), b.text());
-            TestCaseError::fail(format!("{shards} shards, {batch} rows a batch: {detail}\n{text}\na:\n{a}\nb:\n{b}"))
+            TestCaseError::fail(format!("{way:?}: {detail}\n{text}\na:\n{a}\nb:\n{b}"))
         };
         prop_assert!(summary.stopped.is_empty(), "{:?}\n{text}", summary.stopped);
         for (number, ((view, wanted), came)) in views.iter().zip(&wanted).zip(came).enumerate() {
             compare(view, wanted, came).map_err(|detail| fail(format!("view{number}: {detail}")))?;
+        }
+        if !way.cuts.is_empty() {
+            // Each of the runs has its own letters.
+            continue;
         }
         let late = dead.get("late").copied().unwrap_or(0);
         let came_late = summary.dead.get("late").copied().unwrap_or(0);
@@ -217,7 +309,7 @@ fn streams(most: usize) -> impl Strategy<Value = [Stream; 2]> {
 /// Runs the cases on several threads, since a run mostly waits for its own threads.
 fn through<S>(short: u32, strategy: impl Fn() -> S + Sync)
 where
-    S: Strategy<Value = ([Stream; 2], Vec<View>, Vec<(usize, usize)>)>,
+    S: Strategy<Value = ([Stream; 2], Vec<View>, Vec<Way>)>,
 {
     let some = |thread: u8| {
         let result = runner(short, thread).run(&strategy(), |(sources, views, ways)| check(&sources, &views, &ways));
@@ -235,23 +327,34 @@ where
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
+fn way() -> impl Strategy<Value = Way> {
+    let (shards, batches) = (prop::sample::select(SHARDS.to_vec()), prop::sample::select(BATCHES.to_vec()));
+    (shards, batches).prop_map(|(shards, batch)| Way::straight(shards, batch))
+}
+
 #[test]
 fn what_comes_out_is_what_a_plain_engine_computes() {
-    let shards = || prop::sample::select(SHARDS.to_vec());
-    let way = || (shards(), prop::sample::select(BATCHES.to_vec())).prop_map(|way| vec![way]);
-    through(CASES, || (streams(60), views(24), way()));
+    through(CASES, || (streams(60), views(24), way().prop_map(|way| vec![way])));
+}
+
+#[test]
+fn a_run_that_is_cut_short_goes_on_where_it_was() {
+    let cut = || (0_u64..30, any::<bool>()).prop_map(|(after, crash)| Cut { after, crash });
+    let cuts = move || prop::collection::vec(cut(), 1..4);
+    let ways = move || (way(), cuts()).prop_map(|(way, cuts)| vec![Way { cuts, ..way }]);
+    through(CUT, || (streams(120), views(12), ways()));
 }
 
 #[test]
 fn shards_and_batches_change_nothing() {
-    let ways: Vec<_> = SHARDS.iter().flat_map(|shards| BATCHES.map(|batch| (*shards, batch))).collect();
+    let ways: Vec<_> = SHARDS.iter().flat_map(|shards| BATCHES.map(|batch| Way::straight(*shards, batch))).collect();
     through(PERMUTED, || (streams(120), views(12), Just(ways.clone())));
 }
 
 /// Rows of key `k0` at these times.
 fn at(times: &[i64]) -> Stream {
-    let row = |at: &i64| Event::Row(Fields { key: Some(0), at: *at, v: Some(1), x: None, s: None, big: None });
-    Stream { delay: 0, events: times.iter().map(row).collect() }
+    let row = |at: &i64| Event::Row(Fields { key: Some(0), at: *at, v: Some(1), x: None, s: None, big: None, c: None });
+    Stream { delay: 0, created: false, events: times.iter().map(row).collect() }
 }
 
 /// A view of `a` that counts, and one of that view that sums its counts: the last one's rows at one row and at 1,024 rows a batch.
@@ -262,7 +365,7 @@ fn cut(times: &[i64], windows: [Window; 2]) -> [Came; 2] {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.jsonl"), sources[0].text()).unwrap();
     let plan = planned(folder.path(), &project(&sources, &views));
-    [1, 1024].map(|batch| run(folder.path(), &plan, 1, batch).0.pop().unwrap())
+    [1, 1024].map(|batch| run(folder.path(), &plan, &Way::straight(1, batch)).0.pop().unwrap())
 }
 
 /// After the window was empty at 4,750 a row behind the watermark comes, and the window that it has left is given again:
@@ -279,7 +382,7 @@ fn the_row_after_an_empty_window_is_given_whatever_is_given_again() {
     let [mut a, b] = sources;
     a.events.iter_mut().for_each(other);
     let view = [view, View::counting(From::B, Window::Latest)];
-    check(&[a, b], &view, &[(1, 1), (1, 1_024)]).unwrap();
+    check(&[a, b], &view, &[1, 1_024].map(|batch| Way::straight(1, batch))).unwrap();
 }
 
 /// The feature's own window fires at every other end of the view's. When the row of 400 comes it has left all windows
@@ -294,7 +397,12 @@ fn a_row_behind_gives_no_row_after_it_has_left_all_windows() {
     if let Some(Event::Row(fields)) = a.events.first_mut() {
         fields.key = Some(1);
     }
-    check(&[a, at(&[])], &[view, View::counting(From::B, Window::Latest)], &[(1, 1), (1, 1_024)]).unwrap();
+    check(
+        &[a, at(&[])],
+        &[view, View::counting(From::B, Window::Latest)],
+        &[1, 1_024].map(|batch| Way::straight(1, batch)),
+    )
+    .unwrap();
 }
 
 /// The inner window `[0, 2000)` has fired or not when the row of 1,500 comes: then the outer one has its count or the

@@ -20,3 +20,4 @@ mod purchases;
 mod redis;
 mod servers;
 mod serving;
+mod sources;

@@ -51,9 +51,9 @@ fn wait(value: &Value<'_>) -> Option<Wait> {
     match value.string()?.as_str() {
         "watermark" => Some(Wait::Watermark),
         "none" => Some(Wait::None),
-        _ => {
-            value.positive_duration()?;
-            value.not_yet("`wait` for a duration is");
+        word if word.starts_with(|first: char| first.is_ascii_digit()) => value.positive_duration().map(Wait::AtMost),
+        other => {
+            value.error(format!("`wait` is \"watermark\", \"none\" or a duration such as \"5s\", not `{other}`"));
             None
         }
     }

@@ -14,10 +14,11 @@ pub(super) struct Schema {
     pub(super) created: Option<Spanned<String>>,
 }
 
-/// Reads the columns of events in this format; without one, which has been reported, nothing is asked for.
-pub(super) fn read(section: &mut Section<'_>, format: Option<&Format>) -> Schema {
+/// Reads the columns of events in this format; without one, which has been reported, nothing is asked for. Where the
+/// source has transforms, a column that is not among them may be theirs.
+pub(super) fn read(section: &mut Section<'_>, format: Option<&Format>, transformed: bool) -> Schema {
     if matches!(format, Some(Format::Raw)) {
-        return read_raw(section);
+        return read_raw(section, transformed);
     }
     // A Parquet file has its own.
     let needed = format.is_some_and(|format| !matches!(format, Format::Parquet));
@@ -33,16 +34,16 @@ pub(super) fn read(section: &mut Section<'_>, format: Option<&Format>) -> Schema
         fields = written.iter().filter_map(|(name, value)| field(schema, name.clone(), value, format)).collect();
     }
     let names: Vec<String> = written.into_iter().map(|(name, _)| name.value).collect();
-    let event_time = event.and_then(|event| event_time(section, event, &names, &mut fields));
+    let event_time = event.and_then(|event| event_time(section, event, &names, &mut fields, transformed));
     for field in fields.iter_mut().filter(|field| field.kind.value == ColumnType::Timestamp) {
         field.time_format.get_or_insert_with(iso_utc);
     }
-    let created = section.get("created").and_then(|value| created(&value, &names, &fields));
+    let created = section.get("created").and_then(|value| created(&value, &names, &fields, transformed));
     Schema { fields, event_time, created }
 }
 
 /// The columns of `raw` are there already; the event time is `time` unless another is named.
-fn read_raw(section: &mut Section<'_>) -> Schema {
+fn read_raw(section: &mut Section<'_>, transformed: bool) -> Schema {
     let columns = raw::COLUMNS.map(|(name, _)| name);
     if let Some(schema) = section.refuse("schema").filter(|value| !value.inherited) {
         let message = format!("the columns of format raw are {}: leave `schema` out", columns.join(", "));
@@ -56,20 +57,23 @@ fn read_raw(section: &mut Section<'_>) -> Schema {
     let mut fields: Vec<_> = raw::COLUMNS.into_iter().map(field).collect();
     let names: Vec<String> = columns.map(ToOwned::to_owned).into();
     let event_time = match section.get("event-time") {
-        Some(value) => value.section().and_then(|event| event_time(section, event, &names, &mut fields)),
+        Some(value) => value.section().and_then(|event| event_time(section, event, &names, &mut fields, transformed)),
         None => {
             let at = section.span;
             let column = Spanned::new("time".to_owned(), at);
             Some(EventTime { column, format: Spanned::new(iso_utc(), at) })
         }
     };
-    let created = section.get("created").and_then(|value| created(&value, &names, &fields));
+    let created = section.get("created").and_then(|value| created(&value, &names, &fields, transformed));
     Schema { fields, event_time, created }
 }
 
 /// `created`: a timestamp among the columns.
-fn created(value: &Value<'_>, names: &[String], fields: &[SchemaField]) -> Option<Spanned<String>> {
+fn created(value: &Value<'_>, names: &[String], fields: &[SchemaField], transformed: bool) -> Option<Spanned<String>> {
     let name = value.string()?;
+    if transformed {
+        return Some(name);
+    }
     if !names.is_empty() && !names.contains(&name.value) {
         let hint = suggestion(&name, names.iter().map(String::as_str));
         value.error(format!("`created` column `{}` is not in the schema{hint}", name.value));
@@ -89,12 +93,14 @@ fn event_time(
     mut event: Section<'_>,
     names: &[String],
     fields: &mut [SchemaField],
+    transformed: bool,
 ) -> Option<EventTime> {
     let column = event.require("column").and_then(|value| value.string());
     let format = time_format(&mut event);
     event.finish();
     let column = column?;
-    if !names.is_empty() && !names.contains(&column.value) {
+    let known = names.contains(&column.value);
+    if !transformed && !names.is_empty() && !names.contains(&column.value) {
         let hint = suggestion(&column, names.iter().map(String::as_str));
         let message = format!("event-time column `{}` is not in the schema{hint}", column.value);
         section.reports.error(column.span, message);
@@ -105,8 +111,8 @@ fn event_time(
             format!("`{EVENT_TIMESTAMP}` is the name of every row's event time: only that column can have it");
         section.reports.error(field.name.span, message);
     }
-    if names.is_empty() {
-        // The columns are the file's, and so is the column's type.
+    if names.is_empty() || !known {
+        // The columns are the file's or a transform's, and so is the column's type.
         let format = format.unwrap_or_else(|| Spanned::new(iso_utc(), column.span));
         return Some(EventTime { column, format });
     }

@@ -8,7 +8,7 @@ use axum::http::{HeaderName, HeaderValue, Uri};
 use super::super::diagnostics::Spanned;
 use super::super::project::{KafkaStart, Source, SourceKind};
 use super::super::section::{Section, Value};
-use super::{format, schema};
+use super::{format, schema, view};
 
 /// The keys that only one type of source has.
 const KEYS_OF_TYPES: [(&str, &[&str]); 4] = [
@@ -54,13 +54,13 @@ pub(super) fn read(
     });
     let follows = matches!(kind, Some(SourceKind::File { follow: true, .. }));
     let format = format::read(&mut section, written, follows, folder);
-    let schema = schema::read(&mut section, format.as_ref());
+    let transforms = section.get("transform").map(|value| view::transforms(&value));
+    let schema = schema::read(&mut section, format.as_ref(), transforms.is_some());
     let delay = section.get("watermark-delay").and_then(|value| value.duration()).unwrap_or_default();
     let idle = section.get("idle-timeout").and_then(|value| value.duration_or_off());
     let ahead = section.get("max-ahead").and_then(|value| value.duration_or_off());
     section.not_yet_true("record", "`record` is");
     section.not_yet("dedup", "`dedup` is");
-    section.not_yet("transform", "transforms of sources are");
     section.not_yet("idle", "`idle` is");
     if inherits_unknown {
         section.finish_as_partial()
@@ -75,6 +75,7 @@ pub(super) fn read(
         kind,
         format: format?,
         schema: schema.fields,
+        transforms: transforms.unwrap_or_default(),
         event_time: schema.event_time?,
         created: schema.created,
         watermark_delay: delay,

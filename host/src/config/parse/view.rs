@@ -14,8 +14,7 @@ pub(super) fn read(name: Spanned<String>, value: Value<'_>, folder: &Path) -> Op
     let joins = section.get("join").map(|value| value.one_or_items()).unwrap_or_default();
     let joins = joins.iter().filter_map(join::read).collect();
     let filter = section.get("where").and_then(|value| value.string());
-    let transforms = section.get("transform").map(|value| value.one_or_items()).unwrap_or_default();
-    let transforms = transforms.iter().filter_map(transform).collect();
+    let transforms = section.get("transform").map(|value| transforms(&value)).unwrap_or_default();
     let columns = section.get("columns").map(|value| expressions(&value)).unwrap_or_default();
     let written = section.get("window");
     let window = written.as_ref().and_then(window::read);
@@ -98,6 +97,11 @@ pub(super) fn expressions(value: &Value<'_>) -> Vec<Named> {
         Some(Named { name, expression: value.string()? })
     };
     section.entries().into_iter().filter_map(named).collect()
+}
+
+/// `transform`: a UDF, or a list of them.
+pub(super) fn transforms(value: &Value<'_>) -> Vec<TransformUse> {
+    value.one_or_items().iter().filter_map(transform).collect()
 }
 
 fn transform(value: &Value<'_>) -> Option<TransformUse> {

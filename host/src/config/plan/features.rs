@@ -11,7 +11,7 @@ use super::steps::{Steps, display, field};
 use crate::config::diagnostics::{Span, suggestion};
 use crate::config::project::{AggregateName, AggregateUse, Feature, FeatureKind, Of, View, Window};
 use crate::engine::aggregate::AggregateFactory;
-use crate::engine::aggregate::builtin::{OFFSET, PARTITION, SOURCE, builtin};
+use crate::engine::aggregate::builtin::{CREATED, OFFSET, PARTITION, SOURCE, builtin};
 use crate::engine::aggregate::newest::newest;
 use crate::engine::expression::Expression;
 use crate::engine::features::FeatureColumn;
@@ -112,7 +112,7 @@ impl Features {
         let (offered, filter) = (offered?, filter?);
         let fields: Vec<FieldRef> = offered.iter().map(|(name, expression, _)| field(name, expression)).collect();
         let factory: Arc<dyn AggregateFactory> = match &used.aggregate.value {
-            AggregateName::BuiltIn(name) => match builtin(name, &fields, &used.options.value) {
+            AggregateName::BuiltIn(name) => match builtin(name, &fields, &used.options.value, steps.ties) {
                 Ok(factory) => factory,
                 Err(message) => {
                     steps.errors.error(used.aggregate.span, message);
@@ -206,13 +206,14 @@ fn kept_rows(
         steps.errors.error(*place, message);
         return None;
     }
-    newest(factory, rows, fields).map_err(|message| steps.errors.error(used.aggregate.span, message)).ok()
+    newest(factory, rows, fields, steps.ties).map_err(|message| steps.errors.error(used.aggregate.span, message)).ok()
 }
 
 /// The columns that the engine itself supplies to built-ins.
 fn hidden(name: &str) -> Option<InputRef> {
     Some(match name {
         EVENT_TIMESTAMP => InputRef::Time,
+        CREATED => InputRef::Created,
         SOURCE => InputRef::Source,
         PARTITION => InputRef::Partition,
         OFFSET => InputRef::Offset,

@@ -43,7 +43,8 @@ fn take(source: &mut Source, file: &arrow::datatypes::Schema, errors: &mut Diagn
     let names = || source.schema.iter().map(|field| field.name.value.as_str());
     // One that is not there is reported where the event time is planned.
     let kind = kind_of(source, column);
-    if let Some(created) = &source.created {
+    // What a transform gives may be meant; then it is looked for where that is planned.
+    if let Some(created) = source.created.as_ref().filter(|_| source.transforms.is_empty()) {
         match kind_of(source, created) {
             Some(ColumnType::Timestamp) => {}
             Some(kind) => {

@@ -198,6 +198,7 @@ fn stage(
         wait: match resolved.join.wait {
             Wait::Watermark => join::Wait::Watermark,
             Wait::None => join::Wait::Nothing,
+            Wait::AtMost(longest) => join::Wait::AtMost(micros(longest)),
         },
         miss: match resolved.join.on_miss {
             OnMiss::Null => Miss::Null,

@@ -11,6 +11,7 @@ mod order;
 mod outputs;
 mod services;
 mod shard;
+mod source;
 mod steps;
 mod upstream;
 mod version;
@@ -21,12 +22,14 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-use super::diagnostics::{Diagnostics, SourceText, Span};
+use super::diagnostics::{Diagnostics, SourceText};
 use super::project;
+use crate::engine::aggregate::builtin::Ties;
 use crate::engine::combine::CombinePlan;
-use crate::engine::decode::{DecodeField, Decoding, EventTime, TimeFormat};
-use crate::engine::front::FrontPlan;
+use crate::engine::decode::{Decoding, EventTime};
+use crate::engine::front::{FrontPlan, TransformStep};
 use crate::engine::join::JoinPlan;
+use crate::engine::key;
 use crate::engine::latest::LatestPlan;
 use crate::engine::window::over::OverPlan;
 use crate::engine::window::plan::WindowPlan;
@@ -36,7 +39,7 @@ use crate::sink::json_lines::RowForm;
 use crate::sink::kafka;
 use crate::source::registry;
 use crate::store::online::OnlineView;
-use crate::time::{Micros, micros};
+use crate::time::Micros;
 use components::Components;
 use view::ViewPlanner;
 
@@ -60,6 +63,24 @@ impl Plan {
         self.stages.iter().map(|stage| stage.depth).max().unwrap_or(0)
     }
 
+    /// What the state of the stages, and of the services behind them, is filed under: by what decides what it means.
+    pub fn stage_ids(&self) -> Vec<String> {
+        let view = |index: u16| self.views.get(usize::from(index));
+        let name = |index: u16| view(index).map(|view| format!("{}/{}", view.name, view.version)).unwrap_or_default();
+        let mut ids: Vec<String> = Vec::new();
+        for (at, stage) in self.stages.iter().enumerate() {
+            let before = self.stages.iter().take(at).filter(|other| other.view == stage.view).count();
+            ids.push(format!("view/{}/{before}", name(stage.view)));
+        }
+        for service in &self.services {
+            let views: Vec<String> = service.views.iter().map(|view| name(*view)).collect();
+            let columns: Vec<_> = service.combine.views.iter().map(|view| (&view.columns, &view.places)).collect();
+            let what = key::hash(format!("{views:?} {columns:?}").as_bytes());
+            ids.push(format!("service/{}/{what:016x}", service.name));
+        }
+        ids
+    }
+
     /// The name of a source, or of a view that rows come from: sources are numbered first.
     pub fn origin_name(&self, source: u16) -> &str {
         let index = usize::from(source);
@@ -79,8 +100,15 @@ pub struct SourcePlan {
     pub decoding: Decoding,
     /// Where the schemas are that its events name, if they do.
     pub registry: Option<registry::Options>,
+    /// What its decoded rows go through before their event time is read.
+    pub transforms: Arc<[TransformStep]>,
+    /// The columns of its rows: those after the transforms, less one that is named as the event timestamp, and the event
+    /// timestamp.
+    pub schema: SchemaRef,
     /// Its event time.
     pub event_time: EventTime,
+    /// The column that says when a row was created, if there is one, by its index before the event timestamp was added.
+    pub created: Option<usize>,
     /// How far the watermark stays behind the greatest event time.
     pub delay: Micros,
     /// After how long without a row a partition is idle; none: never.
@@ -134,6 +162,8 @@ pub struct ViewPlan {
     pub spec: Option<WindowSpec>,
     /// How the online store knows it; none: its rows do not go there.
     pub online: Option<Arc<OnlineView>>,
+    /// Whether its rows of equal event timestamp are told apart by when they were created.
+    pub created: bool,
     /// Whether its rows go to the offline log.
     pub offline: bool,
     /// Whether provisional rows do too.
@@ -190,12 +220,18 @@ pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm:
     let Some(project) = &file_columns::with_schemas(project, &mut errors) else { return Err(errors) };
     let components = Components::load(project, engine, &mut errors);
     let read = project.sources.iter().filter(|source| project.is_read(&source.name));
-    let sources = read.map(|source| source_plan(source, &mut errors)).collect::<Vec<_>>();
+    let sources = read.map(|source| source::plan(source, &components, &mut errors)).collect::<Vec<_>>();
     let sources: Vec<SourcePlan> = sources.into_iter().flatten().collect();
     let mut graph = Graph { sources, stages: Vec::new(), views: vec![None; project.views.len()] };
     for index in order::upstream_first(&project.views) {
         let Some(view) = project.views.get(usize::from(index)) else { continue };
-        let mut planner = ViewPlanner { project, components: &components, errors: &mut errors, graph: &mut graph };
+        let mut planner = ViewPlanner {
+            project,
+            components: &components,
+            errors: &mut errors,
+            graph: &mut graph,
+            ties: Ties::Position,
+        };
         let planned = planner.plan(index, view);
         if let Some(place) = graph.views.get_mut(usize::from(index)) {
             *place = planned;
@@ -213,52 +249,4 @@ struct Graph {
     stages: Vec<StagePlan>,
     /// By index; none while it has not been planned, or could not be.
     views: Vec<Option<ViewPlan>>,
-}
-
-fn source_plan(source: &project::Source, errors: &mut Diagnostics) -> Option<SourcePlan> {
-    if let Some(created) = &source.created {
-        errors.error(
-            created.span,
-            "`created` is not supported yet: rows of equal event time are ordered by their position",
-        );
-    }
-    let mut fields = Vec::new();
-    for field in &source.schema {
-        let time = field.time_format.as_ref().map(|format| time_format(format, field.name.span, errors));
-        fields.push(DecodeField {
-            name: field.name.value.clone(),
-            kind: field.kind.value.clone(),
-            time: time.flatten(),
-            path: field.path.as_ref().map(|path| path.value.clone()),
-        });
-    }
-    let (format, registry) = format::of(source, errors)?;
-    let decoding = Decoding { fields, format };
-    let format = time_format(&source.event_time.format, source.event_time.format.span, errors)?;
-    let event_time = EventTime::new(&source.event_time.column, Some(&format), &decoding.schema());
-    let event_time = event_time.map_err(|message| errors.error(source.event_time.column.span, message)).ok()?;
-    Some(SourcePlan {
-        name: source.name.value.clone(),
-        kind: source.kind.clone(),
-        decoding,
-        registry,
-        event_time,
-        delay: micros(source.watermark_delay),
-        idle_timeout: source.idle_timeout.map(micros),
-        max_ahead: source.max_ahead.map(micros),
-        fronts: Vec::new(),
-    })
-}
-
-fn time_format(format: &project::TimeFormat, place: Span, errors: &mut Diagnostics) -> Option<TimeFormat> {
-    let read = match format {
-        project::TimeFormat::EpochSeconds => Ok(TimeFormat::EpochSeconds),
-        project::TimeFormat::EpochMillis => Ok(TimeFormat::EpochMillis),
-        project::TimeFormat::EpochMicros => Ok(TimeFormat::EpochMicros),
-        project::TimeFormat::Iso { zone } => TimeFormat::iso().with_zone(zone),
-        project::TimeFormat::Strptime { pattern, zone } => {
-            TimeFormat::parse_config(pattern).and_then(|format| format.with_zone(zone))
-        }
-    };
-    read.map_err(|message| errors.error(place, message)).ok()
 }

@@ -83,7 +83,7 @@ fn plan(
 /// Unlike a source's format, a pattern need not be readable: an output may leave out what it likes.
 fn printed_format(format: &Spanned<project::TimeFormat>, errors: &mut Diagnostics) -> Option<TimeFormat> {
     let project::TimeFormat::Strptime { pattern, zone } = &format.value else {
-        return super::time_format(&format.value, format.span, errors);
+        return super::source::time_format(&format.value, format.span, errors);
     };
     let printed = TimeFormat::Pattern(pattern.clone(), TimeZone::UTC).with_zone(zone);
     printed.map_err(|message| errors.error(format.span, message)).ok()

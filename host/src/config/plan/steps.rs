@@ -1,6 +1,7 @@
-//! The stateless steps of one view over one source: from the source's columns to those that the view folds.
+//! The stateless steps of one view over one source: from the source's columns to those that the view folds; and a
+//! source's own transforms.
 //!
-//! Planned twice: once over all of the source's columns, to learn which are used, and once over those alone, so that a
+//! Those of a view are planned twice: once over all of the source's columns, to learn which are used, and once over those alone, so that a
 //! worker filters and carries nothing that nobody reads.
 
 use std::collections::BTreeSet;
@@ -11,7 +12,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use super::components::Components;
 use crate::config::diagnostics::{Diagnostics, Span, Spanned, suggestion};
-use crate::config::project::{Named, TransformUse, View};
+use crate::config::project::{Named, TransformUse};
+use crate::engine::aggregate::builtin::Ties;
 use crate::engine::expression::{Expression, ExpressionError};
 use crate::engine::front::{DerivedColumns, InputColumn, StepColumn, TransformStep};
 use crate::record::{ColumnType, EVENT_TIMESTAMP};
@@ -24,8 +26,10 @@ pub(super) struct Steps<'a> {
     pub(super) schema: SchemaRef,
     /// The names of all columns that an expression has used.
     pub(super) used: BTreeSet<String>,
-    /// The sources' event-time columns, which a transform may not return.
+    /// What holds the event time already, which a transform may not return.
     pub(super) event_times: &'a [String],
+    /// What tells rows of equal event time apart.
+    pub(super) ties: Ties,
 }
 
 impl Steps<'_> {
@@ -64,9 +68,9 @@ impl Steps<'_> {
         Some(expression)
     }
 
-    /// The transforms of a view, in order.
-    pub(super) fn transforms(&mut self, view: &View) -> Option<Vec<TransformStep>> {
-        view.transforms.iter().map(|used| self.transform(used)).collect()
+    /// The transforms of a view or a source, in order.
+    pub(super) fn transforms(&mut self, transforms: &[TransformUse]) -> Option<Vec<TransformStep>> {
+        transforms.iter().map(|used| self.transform(used)).collect()
     }
 
     fn transform(&mut self, used: &TransformUse) -> Option<TransformStep> {
@@ -126,7 +130,7 @@ impl Steps<'_> {
             }
         };
         for (_, field, span) in &picked {
-            if field.name() == EVENT_TIMESTAMP || self.event_times.contains(field.name()) {
+            if self.event_times.contains(field.name()) {
                 self.errors.error(
                     *span,
                     format!("a transform may not return `{}`: the event time is fixed at the source", field.name()),

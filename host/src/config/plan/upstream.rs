@@ -6,9 +6,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use super::Graph;
 use crate::config::diagnostics::{Diagnostics, Spanned};
-use crate::config::project::{Project, Source};
+use crate::config::project::Project;
 use crate::engine::front::FrontPlan;
-use crate::record::{DELETED, EVENT_TIMESTAMP, event_timestamp_field};
+use crate::record::{DELETED, EVENT_TIMESTAMP};
 
 /// Where rows come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) struct Upstream {
     pub(super) schema: SchemaRef,
     /// The column that holds the event time, beside the event timestamp.
     pub(super) event_time: String,
+    /// Whether its rows may say when they were created.
+    pub(super) created: bool,
     /// Whether its rows may say that their key is deleted.
     pub(super) deletes: bool,
     pub(super) depth: usize,
@@ -41,10 +43,12 @@ impl Upstream {
     ) -> Option<Self> {
         if let Some(source) = project.source(name) {
             let index = graph.sources.iter().position(|plan| plan.name == name.value)?;
+            let plan = graph.sources.get(index)?;
             return Some(Self {
                 from: UpstreamRef::Source(index),
-                schema: source_schema(source),
+                schema: plan.schema.clone(),
                 event_time: source.event_time.column.value.clone(),
+                created: plan.created.is_some(),
                 deletes: false,
                 depth: 0,
             });
@@ -64,6 +68,7 @@ impl Upstream {
             from: UpstreamRef::Stage(plan.stage),
             schema: plan.schema.clone(),
             event_time: EVENT_TIMESTAMP.to_owned(),
+            created: plan.created,
             deletes: !view.emit_empty && plan.spec.is_some(),
             depth: stage.depth,
         })
@@ -90,13 +95,4 @@ impl Graph {
             fronts.push(Arc::new(front));
         }
     }
-}
-
-/// The columns of a source's rows: its own, less one that is named as the event timestamp, and the event timestamp.
-pub(super) fn source_schema(source: &Source) -> SchemaRef {
-    let own = source.schema.iter().filter(|field| field.name.value != EVENT_TIMESTAMP);
-    let mut fields: Vec<FieldRef> =
-        own.map(|field| Arc::new(Field::new(&field.name.value, field.kind.arrow(), true))).collect();
-    fields.push(event_timestamp_field());
-    Arc::new(Schema::new(fields))
 }

@@ -3,7 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use super::ViewPlan;
-use crate::config::project::{AggregateName, FeatureKind, Format, JsonObject, Named, Of, Project, Source, View};
+use crate::config::project::{
+    AggregateName, FeatureKind, Format, JsonObject, Named, Of, Project, Source, TransformUse, View,
+};
 
 /// Counts up when the engine computes something else from the same definition.
 const SEMANTICS: u32 = 1;
@@ -20,7 +22,7 @@ pub(super) fn version<'a>(
     lines.extend(digests.iter().map(|digest| format!("udf {digest}")));
     for name in view.reads() {
         if let Some(source) = project.source(name) {
-            describe_source(source, &mut lines);
+            describe_source(project, source, &mut lines);
         } else if let Some(view) = upstream(name) {
             lines.push(format!("view {:?} {}", view.name, view.version));
         }
@@ -38,7 +40,7 @@ pub(super) fn version<'a>(
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn describe_source(source: &Source, lines: &mut Vec<String>) {
+fn describe_source(project: &Project, source: &Source, lines: &mut Vec<String>) {
     let format = match &source.format {
         Format::Json { row } | Format::Avro { row, .. } => format!("{} row {row:?}", source.format.name()),
         Format::Protobuf { message, row, .. } => {
@@ -52,6 +54,7 @@ fn describe_source(source: &Source, lines: &mut Vec<String>) {
         "event time {:?} {:?} ahead {:?}",
         source.event_time.column.value, source.event_time.format.value, source.max_ahead
     ));
+    describe_transforms(project, &source.transforms, lines);
     for field in &source.schema {
         let path = field.path.as_ref().map(|path| &path.value);
         lines.push(format!("column {:?} {} {path:?} {:?}", field.name.value, field.kind.value, field.time_format));
@@ -68,16 +71,7 @@ fn describe_view(project: &Project, view: &View, lines: &mut Vec<String>) {
             join.source.value, join.within, join.on_miss, join.wait
         ));
     }
-    for used in &view.transforms {
-        let options = options(project, &used.udf, &used.options);
-        let output: Option<Vec<_>> =
-            used.output.as_ref().map(|names| names.iter().map(|(a, b)| (&a.value, &b.value)).collect());
-        lines.push(format!(
-            "transform {:?} {:?} {output:?} {options}",
-            used.udf.value,
-            used.input.as_deref().map(named)
-        ));
-    }
+    describe_transforms(project, &view.transforms, lines);
     lines.push(format!("columns {:?}", named(&view.columns)));
     lines.push(format!(
         "window {:?} late {:?}",
@@ -110,6 +104,19 @@ fn describe_view(project: &Project, view: &View, lines: &mut Vec<String>) {
             }
         };
         lines.push(format!("feature {:?} {kind} as {cast:?} hidden {}", feature.name.value, feature.hidden));
+    }
+}
+
+fn describe_transforms(project: &Project, transforms: &[TransformUse], lines: &mut Vec<String>) {
+    for used in transforms {
+        let options = options(project, &used.udf, &used.options);
+        let output: Option<Vec<_>> =
+            used.output.as_ref().map(|names| names.iter().map(|(a, b)| (&a.value, &b.value)).collect());
+        lines.push(format!(
+            "transform {:?} {:?} {output:?} {options}",
+            used.udf.value,
+            used.input.as_deref().map(named)
+        ));
     }
 }
 

@@ -21,6 +21,7 @@ use super::version::version;
 use super::{Graph, StagePlan, ViewPlan};
 use crate::config::diagnostics::{Diagnostics, Spanned};
 use crate::config::project::{EntityKey, Project, View};
+use crate::engine::aggregate::builtin::Ties;
 use crate::engine::expression::Expression;
 use crate::engine::front::{DerivedColumns, FrontPlan, InputColumn, NullKeys, TransformStep};
 use crate::record::{ColumnType, EVENT_TIMESTAMP};
@@ -32,6 +33,8 @@ pub(super) struct ViewPlanner<'a> {
     pub(super) components: &'a Components<'a>,
     pub(super) errors: &'a mut Diagnostics,
     pub(super) graph: &'a mut Graph,
+    /// What tells rows of equal event time apart.
+    pub(super) ties: Ties,
 }
 
 /// What rows go through to the view's own stage, and what comes of them.
@@ -50,7 +53,11 @@ impl ViewPlanner<'_> {
     pub(super) fn plan(&mut self, index: u16, view: &View) -> Option<ViewPlan> {
         let upstreams = view.from.iter().map(|from| Upstream::find(from, self.project, self.graph, self.errors));
         let upstreams: Vec<Upstream> = upstreams.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
-        let event_times: Vec<String> = upstreams.iter().map(|upstream| upstream.event_time.clone()).collect();
+        let event_times = upstreams.iter().map(|upstream| upstream.event_time.clone());
+        let event_times: Vec<String> = event_times.chain([EVENT_TIMESTAMP.to_owned()]).collect();
+        if upstreams.iter().any(|upstream| upstream.created) {
+            self.ties = Ties::Created;
+        }
         let joins = Joins::resolve(view, self.project, self.graph, self.errors)?;
         let lefts = if joins.is_empty() {
             let left = |upstream: &Upstream| Left {
@@ -139,6 +146,8 @@ impl ViewPlanner<'_> {
             fronts.push((left.from, front));
             first.get_or_insert(way.shard);
         }
+        let read = self.graph.sources.iter().filter(|source| view.reads().any(|name| name.value == source.name));
+        digests.extend(read.flat_map(|source| source.transforms.iter()).map(|step| step.factory.digest().to_owned()));
         digests.sort();
         digests.dedup();
         let shard = first?;
@@ -168,6 +177,7 @@ impl ViewPlanner<'_> {
             stage,
             spec: window.and_then(spec),
             online: view.online.then(|| Arc::new(online)),
+            created: self.ties == Ties::Created && !matches!(window, Some(window) if !window.is_of_rows()),
             offline: view.offline,
             log_updates: view.log_updates,
             keys: keys.len(),
@@ -190,11 +200,12 @@ impl ViewPlanner<'_> {
             schema: full,
             used: BTreeSet::new(),
             event_times,
+            ties: self.ties,
         };
         let condition = view.filter.as_ref().map(|sql| steps.condition(sql));
         steps.schema = schema;
         steps.used.clear();
-        let transforms = steps.transforms(view)?;
+        let transforms = steps.transforms(&view.transforms)?;
         let derived = steps.derived(&view.columns)?;
         let entity = view.entity.as_ref().and_then(|entity| project.entity(entity).map(|found| (entity, found)));
         let keys: Vec<_> = entity.map_or_else(Vec::new, |(place, entity)| {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::view::TransformUse;
 use crate::config::diagnostics::Spanned;
 use crate::engine::decode::Path;
 use crate::record::ColumnType;
@@ -19,6 +20,8 @@ pub struct Source {
     pub format: Format,
     /// The columns, in the order written; at least one, but for Parquet, where none stands for the file's.
     pub schema: Vec<SchemaField>,
+    /// Transforms of the decoded rows, in order: what follows is of the columns after them.
+    pub transforms: Vec<TransformUse>,
     /// Which column is the event time.
     pub event_time: EventTime,
     /// The timestamp that orders rows of equal event time.
@@ -75,6 +78,16 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
+    /// What is read, without how: offsets of one mean nothing in another. Brokers move, so a topic's name has to do.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Kafka { topic, .. } => format!("the topic {}", topic.value),
+            Self::File { path, .. } => format!("the file {}", path.value.display()),
+            Self::WebSocketConnect { .. } | Self::WebSocketListen { .. } => "a WebSocket".to_owned(),
+            Self::Push => "push".to_owned(),
+        }
+    }
+
     /// Whether the source ends by itself.
     pub fn is_bounded(&self) -> bool {
         matches!(self, Self::File { follow: false, .. } | Self::Kafka { bounded: true, .. })

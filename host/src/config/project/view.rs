@@ -120,6 +120,8 @@ pub enum Wait {
     Watermark,
     /// Nothing.
     None,
+    /// That watermark, or that it has waited for so long.
+    AtMost(Duration),
 }
 
 /// Which rows a view aggregates over. Sliding and tumbling windows are half-open and aligned to the epoch plus `offset`.
@@ -163,6 +165,11 @@ impl Window {
             Self::Tumbling { size, offset } => Some((size, size, offset)),
             Self::Session { .. } | Self::Over { .. } => None,
         }
+    }
+
+    /// Whether it gives a row for each row.
+    pub fn is_of_rows(self) -> bool {
+        matches!(self, Self::Over { .. })
     }
 
     /// The same, shifted; windows that are not aligned stay.

@@ -6,7 +6,7 @@ mod view;
 
 use super::diagnostics::{Diagnostics, Spanned, suggestion};
 use super::parse::Declared;
-use super::project::{Project, SourceKind, View};
+use super::project::{Project, SourceKind, TransformUse, View};
 
 pub use crate::engine::aggregate::builtin::NAMES as BUILT_INS;
 
@@ -14,6 +14,9 @@ pub use crate::engine::aggregate::builtin::NAMES as BUILT_INS;
 pub(super) fn check(project: &Project, declared: &Declared, diagnostics: &mut Diagnostics) {
     names(project, diagnostics);
     endpoints(project, diagnostics);
+    for one in &project.sources {
+        transforms(&one.transforms, declared, diagnostics);
+    }
     output::check(project, diagnostics);
     circles(project, diagnostics);
     for one in &project.views {
@@ -88,6 +91,21 @@ fn circles(project: &Project, diagnostics: &mut Diagnostics) {
             seen.push(last.value.clone());
             for next in project.view(last).map(reads).unwrap_or_default() {
                 ways.push(way.iter().cloned().chain([next]).collect());
+            }
+        }
+    }
+}
+
+/// A transform's UDF is there, and no two of its outputs have one name.
+fn transforms(transforms: &[TransformUse], declared: &Declared, diagnostics: &mut Diagnostics) {
+    for transform in transforms {
+        if !declared.udfs.contains(&transform.udf) {
+            unknown(diagnostics, "UDF", &transform.udf, &declared.udfs);
+        }
+        let renamed: Vec<_> = transform.output.iter().flatten().map(|(_, name)| name).collect();
+        for (index, name) in renamed.iter().enumerate() {
+            if renamed.iter().take(index).any(|other| other.value == name.value) {
+                diagnostics.error(name.span, format!("two outputs are called `{}`", name.value));
             }
         }
     }

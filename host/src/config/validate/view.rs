@@ -63,8 +63,9 @@ fn joins(view: &View, project: &Project, declared: &Declared, diagnostics: &mut 
 
 /// In a union, a column has one type.
 fn same_types(view: &View, sources: &[&Source], diagnostics: &mut Diagnostics) {
-    let Some((first, others)) = sources.split_first() else { return };
-    for other in others {
+    // What transforms give is known once they are bound.
+    let Some((first, others)) = sources.split_first().filter(|(first, _)| first.transforms.is_empty()) else { return };
+    for other in others.iter().filter(|other| other.transforms.is_empty()) {
         for field in &other.schema {
             let Some(same) = first.schema.iter().find(|known| known.name.value == field.name.value) else { continue };
             if same.kind.value == field.kind.value {
@@ -81,17 +82,9 @@ fn same_types(view: &View, sources: &[&Source], diagnostics: &mut Diagnostics) {
 }
 
 fn transforms(view: &View, sources: &[&Source], declared: &Declared, diagnostics: &mut Diagnostics) {
-    for transform in &view.transforms {
-        if !declared.udfs.contains(&transform.udf) {
-            unknown(diagnostics, "UDF", &transform.udf, &declared.udfs);
-        }
-        let renamed: Vec<_> = transform.output.iter().flatten().map(|(_, name)| name).collect();
-        for (index, name) in renamed.iter().enumerate() {
-            not_event_time(name, sources, diagnostics);
-            if renamed.iter().take(index).any(|other| other.value == name.value) {
-                diagnostics.error(name.span, format!("two outputs are called `{}`", name.value));
-            }
-        }
+    super::transforms(&view.transforms, declared, diagnostics);
+    for (_, name) in view.transforms.iter().flat_map(|transform| transform.output.iter().flatten()) {
+        not_event_time(name, sources, diagnostics);
     }
 }
 

@@ -23,29 +23,31 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type, TimestampMicrosecondType};
 
-use super::builtin::{OFFSET, PARTITION, SOURCE};
+use super::builtin::{CREATED, OFFSET, PARTITION, SOURCE, Ties};
 use super::{Aggregate, AggregateFactory, AggregateSignature, Updated};
 use crate::engine::udf::CallError;
-use crate::record::{Columns, EVENT_TIMESTAMP, Rejection, timestamp_type};
+use crate::record::{Columns, EVENT_TIMESTAMP, NEVER_CREATED, Rejection, timestamp_type};
 use crate::time::Micros;
 
 /// The most rows that can be kept.
 pub const MAX_ROWS: u32 = 10_000;
 
 /// The columns that a row is ordered by, in that order.
-pub(super) fn places() -> [Field; 4] {
-    [
-        Field::new(EVENT_TIMESTAMP, timestamp_type(), false),
+pub(super) fn places(ties: Ties) -> Vec<Field> {
+    let created = (ties == Ties::Created).then(|| Field::new(CREATED, DataType::Int64, false));
+    let time = Field::new(EVENT_TIMESTAMP, timestamp_type(), false);
+    let position = [
         Field::new(SOURCE, DataType::Int32, false),
         Field::new(PARTITION, DataType::Int64, false),
         Field::new(OFFSET, DataType::Int64, false),
-    ]
+    ];
+    [time].into_iter().chain(created).chain(position).collect()
 }
 
 /// `inner` over the `limit` newest rows; `input` are the fields that `inner` was bound to.
 ///
-/// Its signature's input is that of `inner`, followed by those of [`EVENT_TIMESTAMP`], [`SOURCE`], [`PARTITION`] and
-/// [`OFFSET`] that are not in it; the engine supplies them, so whoever offers columns of these names must mean the same.
+/// Its signature's input is that of `inner`, followed by those of [`EVENT_TIMESTAMP`], [`CREATED`] where `ties` asks for
+/// it, [`SOURCE`], [`PARTITION`] and [`OFFSET`] that are not in it; the engine supplies them, so whoever offers columns of these names must mean the same.
 ///
 /// # Errors
 /// `inner` wants a column that is not in `input`.
@@ -53,9 +55,10 @@ pub fn newest(
     inner: Arc<dyn AggregateFactory>,
     limit: u32,
     input: &[FieldRef],
+    ties: Ties,
 ) -> Result<Arc<dyn AggregateFactory>, String> {
     let mut fields: Vec<FieldRef> = Vec::new();
-    let known = places();
+    let known = places(ties);
     for name in &inner.signature().input {
         let given = input.iter().find(|field| field.name() == name).cloned();
         let given = given.or_else(|| known.iter().find(|field| field.name() == name).cloned().map(Arc::new));
@@ -170,14 +173,16 @@ pub(super) struct Keep {
     fields: Vec<FieldRef>,
     /// Which of them is the time, the source, the partition and the offset.
     places: [usize; 4],
+    /// Which of them is the creation; none where ties are broken by the position alone.
+    created: Option<usize>,
     limit: usize,
 }
 
 impl Keep {
-    /// Of rows of the columns `fields`, among them those of [`places`].
+    /// Of rows of the columns `fields`, among them those of [`places`]; [`CREATED`] may be or not.
     pub(super) fn new(fields: &[FieldRef], limit: u32) -> Result<Self, String> {
         let mut found = [0; 4];
-        for (place, found) in places().iter().zip(&mut found) {
+        for (place, found) in places(Ties::Position).iter().zip(&mut found) {
             let at = fields.iter().position(|field| field.name() == place.name());
             let at = at.ok_or_else(|| format!("there is no column {} to order rows by", place.name()))?;
             let kind = fields.get(at).map_or(&DataType::Null, |field| field.data_type());
@@ -186,7 +191,8 @@ impl Keep {
             }
             *found = at;
         }
-        Ok(Self { fields: fields.to_vec(), places: found, limit: limit as usize })
+        let created = fields.iter().position(|field| field.name() == CREATED);
+        Ok(Self { fields: fields.to_vec(), places: found, created, limit: limit as usize })
     }
 
     /// The fields of the state: a list for each column.
@@ -307,6 +313,7 @@ impl Keep {
         let [time, source, partition, offset] = self.places;
         let column = |at: usize| columns.get(at).ok_or_else(|| CallError::Host("a column is missing".into()));
         Ok(Places {
+            creations: self.created.map(|created| values::<Int64Type>(column(created)?)).transpose()?,
             times: values::<TimestampMicrosecondType>(column(time)?)?,
             sources: values::<Int32Type>(column(source)?)?,
             partitions: values::<Int64Type>(column(partition)?)?,
@@ -318,15 +325,17 @@ impl Keep {
 /// Where rows come from.
 struct Places<'a> {
     times: &'a [Micros],
+    creations: Option<&'a [Micros]>,
     sources: &'a [i32],
     partitions: &'a [i64],
     offsets: &'a [i64],
 }
 
 impl Places<'_> {
-    fn get(&self, row: usize) -> Option<(Micros, i32, i64, i64)> {
+    fn get(&self, row: usize) -> Option<(Micros, Micros, i32, i64, i64)> {
         let (time, source) = (self.times.get(row)?, self.sources.get(row)?);
-        Some((*time, *source, *self.partitions.get(row)?, *self.offsets.get(row)?))
+        let created = self.creations.and_then(|creations| creations.get(row)).copied().unwrap_or(NEVER_CREATED);
+        Some((*time, created, *source, *self.partitions.get(row)?, *self.offsets.get(row)?))
     }
 }
 

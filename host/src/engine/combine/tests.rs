@@ -65,9 +65,9 @@ fn row(key: &str, time: Micros, mid: f64, last: f64) -> Row {
 #[test]
 fn rows_come_in_the_order_of_time_once_every_view_has_one() {
     let mut combiner = Combiner::new(plan()).unwrap();
-    combiner.add(1, &trades(&[("a", 5, 50.0), ("a", 3, 30.0), ("b", 4, 40.0)]), None).unwrap();
+    combiner.add(1, &trades(&[("a", 5, 50.0), ("a", 3, 30.0), ("b", 4, 40.0)]), None, None).unwrap();
     assert!(combiner.release(3).unwrap().is_none(), "a row at 3 may still come");
-    combiner.add(0, &quotes(&[("a", 2, 2.0), ("a", 4, 4.0), ("a", 5, 5.0), ("b", 9, 9.0)]), None).unwrap();
+    combiner.add(0, &quotes(&[("a", 2, 2.0), ("a", 4, 4.0), ("a", 5, 5.0), ("b", 9, 9.0)]), None, None).unwrap();
     let passed = printed(combiner.release(5).unwrap());
     assert_eq!(passed, [row("a", 3, 2.0, 30.0), row("a", 4, 4.0, 30.0)]);
     let passed = printed(combiner.release(AFTER_ALL).unwrap());
@@ -81,28 +81,42 @@ fn rows_come_in_the_order_of_time_once_every_view_has_one() {
 #[test]
 fn what_comes_late_counts_only_if_it_is_the_newest() {
     let mut combiner = Combiner::new(plan()).unwrap();
-    combiner.add(0, &quotes(&[("a", 5, 5.0)]), None).unwrap();
-    combiner.add(1, &trades(&[("a", 6, 6.0)]), None).unwrap();
+    combiner.add(0, &quotes(&[("a", 5, 5.0)]), None, None).unwrap();
+    combiner.add(1, &trades(&[("a", 6, 6.0)]), None, None).unwrap();
     assert_eq!(printed(combiner.release(10).unwrap()).len(), 1);
-    combiner.add(0, &quotes(&[("a", 4, 4.0)]), None).unwrap();
+    combiner.add(0, &quotes(&[("a", 4, 4.0)]), None, None).unwrap();
     assert!(combiner.release(10).unwrap().is_none());
-    combiner.add(0, &quotes(&[("a", 5, 5.5)]), None).unwrap();
+    combiner.add(0, &quotes(&[("a", 5, 5.5)]), None, None).unwrap();
     assert_eq!(printed(combiner.release(10).unwrap()), [row("a", 5, 5.5, 6.0)], "a correction");
-    combiner.add(1, &trades(&[("a", 7, 7.0)]), None).unwrap();
+    combiner.add(1, &trades(&[("a", 7, 7.0)]), None, None).unwrap();
     assert_eq!(printed(combiner.release(10).unwrap()), [row("a", 7, 5.5, 7.0)]);
+}
+
+#[test]
+fn of_equal_times_the_one_created_last_counts() {
+    let mut combiner = Combiner::new(plan()).unwrap();
+    combiner.add(1, &trades(&[("a", 1, 1.0)]), None, None).unwrap();
+    let created: ScalarBuffer<Micros> = vec![8, 9, NEVER_CREATED].into();
+    combiner.add(0, &quotes(&[("a", 5, 5.1), ("a", 5, 5.2), ("a", 5, 5.0)]), None, Some(&created)).unwrap();
+    let passed = printed(combiner.release(6).unwrap());
+    assert_eq!(passed, [row("a", 5, 5.0, 1.0), row("a", 5, 5.1, 1.0), row("a", 5, 5.2, 1.0)]);
+    combiner.add(0, &quotes(&[("a", 5, 4.0)]), None, Some(&vec![8].into())).unwrap();
+    assert!(combiner.release(6).unwrap().is_none(), "it came late, and is not the newest");
+    combiner.add(0, &quotes(&[("a", 5, 6.0)]), None, Some(&vec![9].into())).unwrap();
+    assert_eq!(printed(combiner.release(6).unwrap()), [row("a", 5, 6.0, 1.0)]);
 }
 
 #[test]
 fn a_deleted_key_waits_for_its_view_again() {
     let mut combiner = Combiner::new(plan()).unwrap();
     combiner
-        .add(0, &quotes(&[("a", 1, 1.0), ("a", 3, 0.0), ("a", 5, 5.0)]), Some(&vec![false, true, false].into()))
+        .add(0, &quotes(&[("a", 1, 1.0), ("a", 3, 0.0), ("a", 5, 5.0)]), Some(&vec![false, true, false].into()), None)
         .unwrap();
-    combiner.add(1, &trades(&[("a", 2, 2.0), ("a", 4, 4.0)]), None).unwrap();
+    combiner.add(1, &trades(&[("a", 2, 2.0), ("a", 4, 4.0)]), None, None).unwrap();
     let passed = printed(combiner.release(AFTER_ALL).unwrap());
     assert_eq!(passed, [row("a", 2, 1.0, 2.0), row("a", 5, 5.0, 4.0)]);
-    combiner.add(0, &quotes(&[("a", 6, 0.0)]), Some(&vec![true].into())).unwrap();
-    combiner.add(1, &trades(&[("a", 6, 0.0)]), Some(&vec![true].into())).unwrap();
+    combiner.add(0, &quotes(&[("a", 6, 0.0)]), Some(&vec![true].into()), None).unwrap();
+    combiner.add(1, &trades(&[("a", 6, 0.0)]), Some(&vec![true].into()), None).unwrap();
     assert!(combiner.release(AFTER_ALL).unwrap().is_none());
     assert!(combiner.newest.is_empty(), "and nothing of it is kept");
 }
@@ -111,8 +125,8 @@ fn a_deleted_key_waits_for_its_view_again() {
 fn no_more_than_the_limit_is_held() {
     let mut combiner = Combiner::new(plan()).unwrap();
     combiner.limit = 2;
-    combiner.add(0, &quotes(&[("a", 1, 1.0)]), None).unwrap();
-    combiner.add(1, &trades(&[("a", 2, 2.0), ("a", 3, 3.0), ("a", 4, 4.0)]), None).unwrap();
+    combiner.add(0, &quotes(&[("a", 1, 1.0)]), None, None).unwrap();
+    combiner.add(1, &trades(&[("a", 2, 2.0), ("a", 3, 3.0), ("a", 4, 4.0)]), None, None).unwrap();
     let released = combiner.release(Micros::MIN).unwrap().unwrap();
     assert_eq!(released.early, 2);
     assert_eq!(printed(Some(released)), [row("a", 2, 1.0, 2.0)]);
@@ -127,11 +141,11 @@ fn a_project_without_an_entity_has_one_row() {
     let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
     let rows = [("event_timestamp", timestamps(&vec![1, 2].into())), ("n", numbers)];
     let rows = RecordBatch::try_from_iter_with_nullable(rows.map(|(name, column)| (name, column, true))).unwrap();
-    combiner.add(0, &rows, None).unwrap();
+    combiner.add(0, &rows, None, None).unwrap();
     let released = combiner.release(AFTER_ALL).unwrap().unwrap().rows;
     assert_eq!((released.num_rows(), released.column(1).null_count()), (2, 1), "a null is a value too");
-    assert!(combiner.add(0, &rows.project(&[1]).unwrap(), None).is_err());
-    assert!(combiner.add(1, &rows, None).is_err());
+    assert!(combiner.add(0, &rows.project(&[1]).unwrap(), None, None).is_err());
+    assert!(combiner.add(1, &rows, None, None).is_err());
 }
 
 proptest! {
@@ -150,7 +164,7 @@ proptest! {
             let mut combiner = Combiner::new(plan()).unwrap();
             for (view, key, time) in &events {
                 let row = [(names[usize::from(*key)], *time, *time as f64)];
-                combiner.add(*view, &if *view == 0 { quotes(&row) } else { trades(&row) }, None).unwrap();
+                combiner.add(*view, &if *view == 0 { quotes(&row) } else { trades(&row) }, None, None).unwrap();
             }
             printed(combiner.release(AFTER_ALL).unwrap())
         };
@@ -164,7 +178,7 @@ proptest! {
             let next = if look { one.pop().or_else(|| two.pop()) } else { two.pop().or_else(|| one.pop()) };
             let Some((view, key, time)) = next else { break };
             let row = [(names[usize::from(key)], time, time as f64)];
-            combiner.add(view, &if view == 0 { quotes(&row) } else { trades(&row) }, None).unwrap();
+            combiner.add(view, &if view == 0 { quotes(&row) } else { trades(&row) }, None, None).unwrap();
             let ahead = |events: &[(usize, u8, i64)]| events.last().map_or(AFTER_ALL, |event| event.2);
             slowly.extend(printed(combiner.release(ahead(&one).min(ahead(&two))).unwrap()));
         }

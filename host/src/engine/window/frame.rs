@@ -6,8 +6,12 @@ use super::over::{Frame, Held, History, OverPlan, OverUse, held_input};
 use super::state::StateTable;
 use super::{Outcome, Refused};
 use crate::engine::aggregate::instance::Instance;
+use crate::engine::changed::Changed;
 use crate::engine::chunks::Chunks;
 use crate::engine::guard::GuardError;
+use crate::engine::key;
+use crate::engine::keys::KeyIndex;
+use crate::engine::state::{Part, foreign};
 use crate::engine::udf::CallError;
 use crate::record::Columns;
 use crate::time::Micros;
@@ -22,17 +26,64 @@ pub(super) struct RunningState {
     /// By slot its row; none for a key without state.
     rows: Vec<Option<u32>>,
     used: u32,
+    /// The slots that a checkpoint has yet to keep.
+    changed: Changed,
 }
 
 impl RunningState {
     pub(super) fn new(plan: &OverPlan) -> Self {
         let table = |used: &OverUse| used.frame.is_running().then(|| StateTable::of(used.used.factory.as_ref()));
-        Self { tables: plan.aggregates.iter().map(table).collect(), rows: Vec::new(), used: 0 }
+        Self {
+            tables: plan.aggregates.iter().map(table).collect(),
+            rows: Vec::new(),
+            used: 0,
+            changed: Changed::default(),
+        }
     }
 
     /// Whether a key has state here; it then has it for ever.
     pub(super) fn knows(&self, slot: u32) -> bool {
         self.rows.get(slot as usize).is_some_and(Option::is_some)
+    }
+
+    /// Gives out the state of the keys that changed since the last call, or `whole` of all.
+    pub(super) fn export(
+        &mut self,
+        table: u16,
+        whole: bool,
+        keys: &KeyIndex,
+        out: &mut Vec<Part>,
+    ) -> Result<(), CallError> {
+        let mut slots = self.changed.take();
+        if whole {
+            slots = (0..).take(self.rows.len()).filter(|slot| self.knows(*slot)).collect();
+        }
+        let rows: Vec<u32> = slots.iter().filter_map(|slot| self.rows.get(*slot as usize).copied().flatten()).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns: Vec<_> = self.tables.iter().flatten().flat_map(|table| table.gather(&rows).columns).collect();
+        out.push(Part::keyed(table, 0, slots.iter().map(|slot| keys.key(*slot)), &columns)?);
+        Ok(())
+    }
+
+    /// Takes what another one exported; the keys stay from then on.
+    pub(super) fn import(&mut self, part: &Part, keys: &mut KeyIndex) -> Result<(), CallError> {
+        let mut rows = Vec::with_capacity(part.rows.num_rows());
+        for key in part.keys().ok_or_else(foreign)?.iter().flatten() {
+            let slot = keys.slot(key::hash(key), key);
+            if !self.knows(slot) {
+                keys.retain(slot);
+            }
+            rows.push(self.row_or_new(slot));
+        }
+        let mut rest = part.columns();
+        for table in self.tables.iter_mut().flatten() {
+            let (own, others) = rest.split_at_checked(table.width()).ok_or_else(foreign)?;
+            table.put(&rows, self.used as usize, &Columns { rows: rows.len(), columns: own.to_vec() })?;
+            rest = others;
+        }
+        if rest.is_empty() { Ok(()) } else { Err(foreign()) }
     }
 
     fn row_or_new(&mut self, slot: u32) -> u32 {
@@ -143,6 +194,7 @@ impl<'a> Frames<'a> {
             table.append(&fold.aggregate.initial(used - table.len())?).map_err(GuardError::Call)?;
         }
         if self.closing {
+            self.ready.iter().for_each(|(slot, _)| running.changed.mark(*slot));
             // One time of a key after the other, since each is to be seen as it was.
             let mut states: Vec<Columns> = Vec::new();
             let mut order: Vec<u32> = Vec::new();

@@ -15,8 +15,10 @@ use super::spec::WindowSpec;
 use super::state::StateTable;
 use crate::engine::aggregate::instance::Instance;
 use crate::engine::guard::{GuardError, Refusal};
+use crate::engine::key;
 use crate::engine::keys::KeyIndex;
 use crate::engine::rows::KeyedBatch;
+use crate::engine::state::{Part, foreign};
 use crate::engine::udf::CallError;
 use crate::engine::watermark::BEFORE_ALL;
 use crate::record::Columns;
@@ -83,10 +85,7 @@ impl Grid {
         refused: &mut Vec<(usize, Refusal)>,
     ) -> Result<(), GuardError> {
         let Self { plan, aggregates, panes, last, group_of } = self;
-        let pane = panes.entry(number).or_insert_with(|| {
-            let tables = plan.aggregates.iter().map(|used| StateTable::of(used.factory.as_ref()));
-            Pane::new(tables.collect())
-        });
+        let pane = panes.entry(number).or_insert_with(|| empty_pane(plan));
         let pane_rows: Vec<u32> = match rows {
             None => slots.iter().map(|slot| row_of(*slot, number, pane, last, keys)).collect(),
             Some(rows) => pick(slots, rows).map(|slot| row_of(slot, number, pane, last, keys)).collect(),
@@ -94,6 +93,7 @@ impl Grid {
         pane.extend(aggregates)?;
         let taken = rows.map(|rows| UInt32Array::from(rows.to_vec()));
         let (groups, group_rows) = number_densely(&pane_rows, pane.slots().len(), group_of);
+        pane.touch(&group_rows);
         for (index, (used, aggregate)) in plan.aggregates.iter().zip(aggregates).enumerate() {
             let (mut input, filter) = gather(used, batch, taken.as_ref())?;
             let kept = filter.map(|filter| kept_rows(&filter));
@@ -126,6 +126,36 @@ impl Grid {
             }));
         }
         Ok(())
+    }
+
+    /// Gives out the panes' rows that have changed, or all: of table `table`, a part a pane.
+    pub(super) fn export(
+        &mut self,
+        table: u16,
+        whole: bool,
+        keys: &KeyIndex,
+        out: &mut Vec<Part>,
+    ) -> Result<(), CallError> {
+        for (number, pane) in &mut self.panes {
+            let (slots, columns) = pane.export(whole);
+            if !slots.is_empty() {
+                out.push(Part::keyed(table, *number, slots.iter().map(|slot| keys.key(*slot)), &columns)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the rows of a pane.
+    pub(super) fn import(&mut self, part: &Part, keys: &mut KeyIndex) -> Result<(), CallError> {
+        let Self { plan, panes, .. } = self;
+        let pane = panes.entry(part.number).or_insert_with(|| empty_pane(plan));
+        let own = part.keys().ok_or_else(foreign)?;
+        let row = |key: &[u8]| {
+            let slot = keys.slot(key::hash(key), key);
+            pane.row_or_new(slot, keys)
+        };
+        let rows: Vec<u32> = own.iter().flatten().map(row).collect();
+        pane.import(&rows, part.columns())
     }
 
     /// The next end after `fired` at which a pane enters or leaves one of the windows.
@@ -217,7 +247,13 @@ impl Grid {
 
     /// Lets go of panes that no window to come, and no row that is not late (which is at most `reach` behind the
     /// watermark), can need; `freed` hears of keys that go with them.
-    pub(super) fn expire(&mut self, watermark: Micros, reach: Micros, keys: &mut KeyIndex, mut freed: impl FnMut(u32)) {
+    pub(super) fn expire(
+        &mut self,
+        watermark: Micros,
+        reach: Micros,
+        keys: &mut KeyIndex,
+        mut freed: impl FnMut(u32, Box<[u8]>),
+    ) {
         let kept = |specs: &[WindowSpec], pane: i64| {
             specs.iter().map(|spec| spec.leaves(pane)).max().map_or(0, |leaves| leaves.saturating_add(reach))
         };
@@ -226,12 +262,16 @@ impl Grid {
                 break;
             }
             for slot in entry.remove().slots() {
-                if keys.release(*slot) {
-                    freed(*slot);
+                if let Some(key) = keys.release(*slot) {
+                    freed(*slot, key);
                 }
             }
         }
     }
+}
+
+fn empty_pane(plan: &GridPlan) -> Pane {
+    Pane::new(plan.aggregates.iter().map(|used| StateTable::of(used.factory.as_ref())).collect())
 }
 
 /// The panes that the window that ends at `end` has and the one a step before has not, and those of which that is the

@@ -8,6 +8,8 @@
 //! the watermark goes into every window that holds it, and those that had fired are emitted again, in time order. Of
 //! several rows for one key and time the last counts.
 
+mod snapshot;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use super::grid::{Grid, pick};
 use super::plan::WindowPlan;
 use super::spec::WindowSpec;
 use super::{Outcome, Refused, SpoiledRow};
+use crate::engine::changed::Changed;
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
 use crate::engine::guard::GuardError;
 use crate::engine::keys::KeyIndex;
@@ -37,6 +40,8 @@ pub struct WindowOperator {
     grids: Vec<Grid>,
     keys: KeyIndex,
     emitted: Emitted,
+    /// The keys whose newest event a checkpoint has yet to keep; only where provisional rows need it.
+    observed: Changed,
     /// Every window that ends at or before this has fired.
     fired: Micros,
     watermark: Micros,
@@ -51,7 +56,15 @@ impl WindowOperator {
         let grids = plan.grids.iter().cloned().map(Grid::new).collect::<Result<_, _>>()?;
         let features = plan.features.schema.fields().iter().skip(plan.features.key_types.len() + 1);
         let emitted = Emitted::new(features.map(|field| field.data_type().clone()).collect());
-        Ok(Self { plan, grids, keys: KeyIndex::default(), emitted, fired: BEFORE_ALL, watermark: BEFORE_ALL })
+        Ok(Self {
+            plan,
+            grids,
+            keys: KeyIndex::default(),
+            emitted,
+            observed: Changed::default(),
+            fired: BEFORE_ALL,
+            watermark: BEFORE_ALL,
+        })
     }
 
     /// How many keys have state.
@@ -129,12 +142,16 @@ impl WindowOperator {
         if watermark < AFTER_ALL && watermark > BEFORE_ALL {
             self.fired = self.fired.max(self.plan.spec.end_at_or_before(watermark));
         }
+        self.expire();
+        Ok(())
+    }
+
+    fn expire(&mut self) {
         // A row that is not late is less than the view's window and the allowed lateness behind the watermark.
         let reach = self.plan.spec.size.saturating_add(self.plan.allowed_lateness);
         for grid in &mut self.grids {
-            grid.expire(self.watermark, reach, &mut self.keys, |slot| self.emitted.forget(slot));
+            grid.expire(self.watermark, reach, &mut self.keys, |slot, key| self.emitted.forget(slot, key));
         }
-        Ok(())
     }
 
     /// The next window end at which anything changes; where every step counts, at which a key lives.
@@ -193,8 +210,15 @@ impl WindowOperator {
             }
             let deleted = rows.absent.filter(|_| !self.plan.emit_empty).map(BooleanArray::from);
             let online = if online { OnlineRows::All } else { OnlineRows::None };
-            let emission =
-                Emission { kind: EmissionKind::Close, batch: rows.batch, online, deleted, again, before: None };
+            let emission = Emission {
+                kind: EmissionKind::Close,
+                batch: rows.batch,
+                online,
+                deleted,
+                again,
+                before: None,
+                created: None,
+            };
             out.emissions.extend(keep(emission, kept)?);
         }
         Ok(())
@@ -205,6 +229,7 @@ impl WindowOperator {
         let mut newest: BTreeMap<u32, Micros> = BTreeMap::new();
         for (slot, time) in slots.iter().zip(times) {
             newest.insert(*slot, self.keys.observe(*slot, *time));
+            self.observed.mark(*slot);
         }
         // Keys whose newest events share all panes are evaluated together.
         let mut by_panes: BTreeMap<Vec<i64>, (Vec<u32>, Vec<Micros>)> = BTreeMap::new();
@@ -225,6 +250,7 @@ impl WindowOperator {
                 deleted: None,
                 again: false,
                 before: None,
+                created: None,
             };
             out.emissions.extend(keep(emission, rows.kept)?);
         }

@@ -9,6 +9,8 @@
 //! Always true: rows are folded by time and then by position, whatever the order in which they came, so the bits depend
 //! on the rows alone.
 
+mod snapshot;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use super::Outcome;
 use super::frame::{Frames, RunningState};
 use super::plan::{AggregateUse, InputRef};
 use crate::engine::aggregate::instance::Instance;
+use crate::engine::changed::Changed;
 use crate::engine::chunks::{Chunks, RowRef};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
 use crate::engine::features::FeaturePlan;
@@ -29,6 +32,7 @@ use crate::engine::lineage::{Position, Trace};
 use crate::engine::rows::KeyedBatch;
 use crate::engine::udf::CallError;
 use crate::engine::watermark::BEFORE_ALL;
+use crate::record::NEVER_CREATED;
 use crate::time::Micros;
 
 /// How many rows go out together at most.
@@ -86,6 +90,8 @@ pub(super) struct Held {
     pub(super) folds: u64,
     /// Where it comes from, until it has been given.
     pub(super) trace: Option<Trace>,
+    /// Whether a checkpoint keeps it.
+    kept: bool,
 }
 
 /// The rows of one key, by time and position: first those that were given, then those that wait.
@@ -112,6 +118,8 @@ pub struct OverOperator {
     waiting: BTreeMap<Micros, Vec<u32>>,
     /// When the oldest row of a key may leave the longest range.
     due: BinaryHeap<Reverse<(Micros, u32)>>,
+    /// Which keys have rows that no checkpoint keeps yet.
+    arrived: Changed,
     watermark: Micros,
 }
 
@@ -130,6 +138,7 @@ impl OverOperator {
             rows: Chunks::new(plan.inputs.clone()),
             waiting: BTreeMap::new(),
             due: BinaryHeap::new(),
+            arrived: Changed::default(),
             watermark: BEFORE_ALL,
             plan,
         })
@@ -155,14 +164,8 @@ impl OverOperator {
         for (at, row) in self.rows.add(&batch.inputs, batch.len()).enumerate() {
             let time = batch.times.get(at).copied().unwrap_or(BEFORE_ALL);
             let hash = batch.hashes.get(at).copied().unwrap_or(0);
-            let slot = self.keys.slot(hash, batch.keys.get(at));
-            if self.histories.len() <= slot as usize {
-                self.histories.resize_with(slot as usize + 1, History::default);
-            }
+            let slot = self.slot(hash, batch.keys.get(at));
             let Some(history) = self.histories.get_mut(slot as usize) else { continue };
-            if history.rows.is_empty() && !self.running.knows(slot) {
-                self.keys.retain(slot);
-            }
             let trace = batch.lineage.trace(at);
             let held = Held {
                 time,
@@ -170,7 +173,9 @@ impl OverOperator {
                 row,
                 folds: folds.get(at).copied().unwrap_or(0),
                 trace: Some(trace),
+                kept: false,
             };
+            self.arrived.mark(slot);
             let order = |held: &Held| (held.time, held.position);
             let place = history.rows.partition_point(|known| order(known) <= order(&held)).max(history.given);
             history.rows.insert(place, held);
@@ -207,6 +212,19 @@ impl OverOperator {
         }
         self.expire();
         Ok(())
+    }
+
+    /// The slot of a key that is about to have one row more.
+    fn slot(&mut self, hash: u64, key: &[u8]) -> u32 {
+        let slot = self.keys.slot(hash, key);
+        if self.histories.len() <= slot as usize {
+            self.histories.resize_with(slot as usize + 1, History::default);
+        }
+        let empty = self.histories.get(slot as usize).is_some_and(|history| history.rows.is_empty());
+        if empty && !self.running.knows(slot) {
+            self.keys.retain(slot);
+        }
+        slot
     }
 
     /// For each row of a batch which aggregates fold it.
@@ -256,7 +274,8 @@ impl OverOperator {
         let stamps = given.iter().map(|(_, held)| held.time).collect();
         let feature_rows = plan.features.rows(keys, stamps, carried, &values)?;
         out.failed.extend(feature_rows.failed);
-        let online = OnlineRows::newest(given.iter().map(|(group, held)| (slot(group), held.time)));
+        let online = OnlineRows::newest(given.iter().map(|(group, held)| (slot(group), (held.time, held.position))));
+        let told = given.iter().any(|(_, held)| held.position.created != NEVER_CREATED);
         out.emissions.push(Emission {
             kind,
             batch: feature_rows.batch,
@@ -264,6 +283,7 @@ impl OverOperator {
             deleted: None,
             again: false,
             before: None,
+            created: told.then(|| given.iter().map(|(_, held)| held.position.created).collect()),
         });
         Ok(())
     }
@@ -352,6 +372,7 @@ pub(super) fn held_input(input: InputRef, inputs: &[ArrayRef], held: &[&Held]) -
             inputs.get(index).cloned().ok_or_else(missing)?
         }
         InputRef::Time => crate::record::timestamps(&held.iter().map(|held| held.time).collect()),
+        InputRef::Created => Arc::new(Int64Array::from_iter_values(held.iter().map(|held| held.position.created))),
         InputRef::Source => {
             Arc::new(Int32Array::from_iter_values(held.iter().map(|held| i32::from(held.position.origin.source))))
         }

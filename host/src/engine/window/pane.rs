@@ -1,11 +1,14 @@
 //! One pane: the state rows of the keys that had an event in it; and partial results, merged from panes.
 
+use arrow::array::ArrayRef;
 use hashbrown::HashMap;
 
 use super::state::StateTable;
 use crate::engine::aggregate::instance::Instance;
+use crate::engine::changed::Changed;
 use crate::engine::guard::GuardError;
 use crate::engine::keys::KeyIndex;
+use crate::engine::state::foreign;
 use crate::engine::udf::CallError;
 use crate::record::Columns;
 
@@ -15,6 +18,8 @@ pub(super) struct Pane {
     slots: Vec<u32>,
     rows: HashMap<u32, u32>,
     tables: Vec<StateTable>,
+    /// Which rows a checkpoint has yet to keep.
+    changed: Changed,
 }
 
 impl Pane {
@@ -61,6 +66,35 @@ impl Pane {
     /// The table of one aggregate.
     pub(super) fn table(&mut self, aggregate: usize) -> Option<&mut StateTable> {
         self.tables.get_mut(aggregate)
+    }
+
+    /// Notes that the state of these rows has changed.
+    pub(super) fn touch(&mut self, rows: &[u32]) {
+        rows.iter().for_each(|row| self.changed.mark(*row));
+    }
+
+    /// The keys whose state has changed since the last call, or `whole` all, and their state: the tables' columns, one
+    /// after the other.
+    pub(super) fn export(&mut self, whole: bool) -> (Vec<u32>, Vec<ArrayRef>) {
+        let changed = self.changed.take();
+        let rows = if whole { (0..).take(self.slots.len()).collect() } else { changed };
+        let slots = rows.iter().filter_map(|row| self.slots.get(*row as usize)).copied().collect();
+        (slots, self.tables.iter().flat_map(|table| table.gather(&rows).columns).collect())
+    }
+
+    /// Takes what another one exported: `columns` is the state of `rows`, which are here and distinct.
+    ///
+    /// # Errors
+    /// The columns are not those of the tables.
+    pub(super) fn import(&mut self, rows: &[u32], columns: &[ArrayRef]) -> Result<(), CallError> {
+        let mut rest = columns;
+        for table in &mut self.tables {
+            let (own, others) = rest.split_at_checked(table.width()).ok_or_else(foreign)?;
+            let state = Columns { rows: rows.len(), columns: own.to_vec() };
+            table.put(rows, self.slots.len(), &state)?;
+            rest = others;
+        }
+        if rest.is_empty() { Ok(()) } else { Err(foreign()) }
     }
 
     /// Where those of `slots` lie that are here.

@@ -19,7 +19,9 @@ pub enum InputRef {
     Column(usize),
     /// The event time.
     Time,
-    /// The source's index, as int32: with the two that follow, what breaks ties of equal time.
+    /// When the row was created, as int64: with those that follow, what breaks ties of equal time.
+    Created,
+    /// The source's index, as int32.
     Source,
     /// The source's partition, as int64.
     Partition,
@@ -33,6 +35,7 @@ impl InputRef {
         Ok(match self {
             Self::Column(index) => batch.inputs.get(index).cloned().ok_or_else(missing)?,
             Self::Time => timestamps(&batch.times),
+            Self::Created => batch.lineage.creations(),
             Self::Source => batch.lineage.sources(),
             Self::Partition => batch.lineage.partitions(),
             Self::Offset => batch.lineage.offsets(),

@@ -6,6 +6,8 @@
 //! Always true: sessions of a key do not overlap; rows fold in the order in which they come, so cuts between batches
 //! change nothing; a row behind the watermark does not come here, so no session that has fired changes.
 
+mod snapshot;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use super::plan::AggregateUse;
 use super::state::StateTable;
 use super::{Outcome, Refused, SpoiledRow};
 use crate::engine::aggregate::instance::Instance;
+use crate::engine::changed::Changed;
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
 use crate::engine::features::FeaturePlan;
 use crate::engine::guard::GuardError;
@@ -59,12 +62,18 @@ pub struct SessionOperator {
     plan: Arc<SessionPlan>,
     aggregates: Vec<Instance>,
     tables: Vec<StateTable>,
+    /// How many rows the tables have, and which of them are free.
+    rows: u32,
     free: Vec<u32>,
     keys: KeyIndex,
     /// By slot, in order of time.
     sessions: Vec<Vec<Session>>,
     /// The ends of all sessions, with their keys.
     ends: BTreeSet<(Micros, u32)>,
+    /// Whose sessions a checkpoint has yet to keep.
+    changed: Changed,
+    /// Which keys have gone since the last one.
+    gone: Vec<Box<[u8]>>,
     watermark: Micros,
 }
 
@@ -81,10 +90,13 @@ impl SessionOperator {
                 .map(|used| Instance::create(used.factory.as_ref()))
                 .collect::<Result<_, _>>()?,
             tables: plan.aggregates.iter().map(|used| StateTable::of(used.factory.as_ref())).collect(),
+            rows: 0,
             free: Vec::new(),
             keys: KeyIndex::default(),
             sessions: Vec::new(),
             ends: BTreeSet::new(),
+            changed: Changed::default(),
+            gone: Vec::new(),
             watermark: BEFORE_ALL,
             plan,
         })
@@ -106,6 +118,7 @@ impl SessionOperator {
         for (at, (hash, time)) in batch.hashes.iter().zip(batch.times.iter()).enumerate() {
             let slot = self.keys.slot(*hash, batch.keys.get(at));
             slots.push(slot);
+            self.changed.mark(slot);
             if self.sessions.len() <= slot as usize {
                 self.sessions.resize_with(slot as usize + 1, Vec::new);
             }
@@ -147,7 +160,8 @@ impl SessionOperator {
             }
             for (slot, session) in ready {
                 self.free.push(session.row);
-                self.keys.release(*slot);
+                self.changed.mark(*slot);
+                self.gone.extend(self.keys.release(*slot));
             }
         }
         Ok(())
@@ -214,16 +228,18 @@ impl SessionOperator {
 
     /// A state row that holds nothing yet.
     fn state_row(&mut self) -> Result<u32, GuardError> {
-        let row = self.free.pop();
+        let free = self.free.pop();
         for (table, aggregate) in self.tables.iter_mut().zip(&mut self.aggregates) {
             let initial = aggregate.initial(1)?;
-            match row {
+            match free {
                 Some(row) => table.scatter(&[row], &initial).map_err(GuardError::Call)?,
                 None => table.append(&initial).map_err(GuardError::Call)?,
             }
         }
-        let last = || self.tables.first().map_or(0, |table| table.len().saturating_sub(1));
-        Ok(row.unwrap_or_else(|| u32::try_from(last()).unwrap_or(u32::MAX)))
+        Ok(free.unwrap_or_else(|| {
+            self.rows += 1;
+            self.rows - 1
+        }))
     }
 
     /// Folds the rows of a batch from `from` on, each into the state row named.
@@ -301,7 +317,15 @@ impl SessionOperator {
         let given = self.plan.features.rows(keys, stamps, Vec::new(), &values)?;
         out.failed.extend(given.failed);
         let online = OnlineRows::newest(ready.iter().map(|(slot, session)| (*slot, session.last)));
-        out.emissions.push(Emission { kind, batch: given.batch, online, deleted: None, again: false, before: None });
+        out.emissions.push(Emission {
+            kind,
+            batch: given.batch,
+            online,
+            deleted: None,
+            again: false,
+            before: None,
+            created: None,
+        });
         Ok(())
     }
 }

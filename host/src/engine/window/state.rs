@@ -101,6 +101,24 @@ impl StateTable {
         Ok(())
     }
 
+    /// How many columns a row has.
+    pub(super) fn width(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Puts rows in, some of them behind what there is; the table then has `rows_then` rows, all of which have been put
+    /// in by then or will be.
+    ///
+    /// # Errors
+    /// The columns are not of this table's types.
+    pub(super) fn put(&mut self, rows: &[u32], rows_then: usize, state: &Columns) -> Result<(), CallError> {
+        if rows_then > self.rows {
+            self.columns.iter_mut().for_each(|column| column.grow(rows_then));
+            self.rows = rows_then;
+        }
+        self.scatter(rows, state)
+    }
+
     fn check(&self, state: &Columns, rows: usize) -> Result<(), CallError> {
         let fits = state.columns.len() == self.columns.len()
             && state.rows == rows

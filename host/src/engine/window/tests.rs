@@ -11,12 +11,13 @@ use super::Outcome;
 use super::operator::WindowOperator;
 use super::plan::{AggregateUse, GridPlan, InputRef, WindowPlan, WindowValue};
 use super::spec::WindowSpec;
-use crate::engine::aggregate::builtin::builtin;
+use crate::engine::aggregate::builtin::{Ties, builtin};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
 use crate::engine::features::{FeatureColumn, FeaturePlan};
 use crate::engine::key;
 use crate::engine::lineage::Lineage;
 use crate::engine::rows::KeyedBatch;
+use crate::engine::state::testing::Journal;
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, PartitionWatermark};
 use crate::record::{ColumnType, RawBatch, event_timestamp_field};
 use crate::time::{MILLISECOND, Micros};
@@ -37,7 +38,7 @@ fn plan_of(specs: [WindowSpec; 3], own: WindowSpec, allowed_lateness: Micros, em
     for ((name, filtered), spec) in [("count", false), ("sum", true), ("avg", true)].into_iter().zip(specs) {
         let input = if name == "count" { vec![] } else { vec![value.clone()] };
         let used = AggregateUse {
-            factory: builtin(name, &input, &serde_json::Map::new()).unwrap(),
+            factory: builtin(name, &input, &serde_json::Map::new(), Ties::Position).unwrap(),
             inputs: input.iter().map(|_| InputRef::Column(0)).collect(),
             filter: filtered.then_some(1),
         };
@@ -92,6 +93,7 @@ fn batch(rows: &[Row]) -> KeyedBatch {
             raw: Arc::new(RawBatch::default()),
             offsets: (0..).take(rows.len()).collect(),
             events: vec![0; rows.len()],
+            created: None,
         },
     }
 }
@@ -132,6 +134,7 @@ proptest! {
         events in prop::collection::vec((0_i64..4, 0_i64..40, -3_i64..9), 1..120),
         cuts in prop::collection::vec(1_usize..20, 1..8),
         others in prop::array::uniform2((1_i64..4, 0_i64..6, 0_i64..3)),
+        crashes in prop::collection::vec(prop::option::of(any::<bool>()), 1..5),
     ) {
         let size = step * factor + odd.min(step - 1).max(0);
         let spec = WindowSpec { size: size.max(step) * UNIT, step: step * UNIT, offset: 0 };
@@ -142,7 +145,8 @@ proptest! {
             WindowSpec { size: size * UNIT, step: step * UNIT, offset: 0 }
         });
         let specs = [spec, second, third];
-        let mut operator = WindowOperator::new(plan_of(specs, spec, allowed * UNIT, true)).unwrap();
+        let fresh = || WindowOperator::new(plan_of(specs, spec, allowed * UNIT, true)).unwrap();
+        let (mut operator, mut journal, mut crashes) = (fresh(), Journal::default(), crashes.iter().cycle());
         let mut partition = PartitionWatermark::new(delay * UNIT);
         let (mut kept, mut given) = (Vec::new(), Rows::new());
         let mut behind = false;
@@ -172,6 +176,9 @@ proptest! {
             prop_assert!(out.refused.is_empty());
             collect(&out.emissions, &mut given);
             kept.extend(timely);
+            if let Some(Some(crash)) = crashes.next() {
+                journal.keep(&mut operator, *crash, fresh);
+            }
         }
         let mut out = Outcome::default();
         operator.advance(AFTER_ALL, Some(partition.newest()), &mut out).unwrap();

@@ -11,7 +11,7 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type};
 
 use super::{NamedType, OnlineBatch, OnlineReader, OnlineRow, OnlineView, OnlineWriter};
-use crate::record::{ColumnType, Value};
+use crate::record::{ColumnType, NEVER_CREATED, Value};
 use crate::store::StoreError;
 use crate::time::{Micros, SECOND};
 
@@ -33,6 +33,7 @@ pub(super) fn run(harness: &mut dyn Harness) {
     newest_wins(harness);
     ties_go_to_the_later_owner_and_write(harness);
     an_owners_own_term_counts(harness);
+    of_equal_times_the_one_created_last_wins(harness);
     deletions_are_fenced(harness);
     what_is_not_there_is_none(harness);
     features_come_as_asked(harness);
@@ -60,7 +61,7 @@ pub(super) fn batch(
     times: Vec<Micros>,
     features: Vec<ArrayRef>,
 ) -> OnlineBatch {
-    OnlineBatch { view: view.clone(), keys, times, features, deleted: None }
+    OnlineBatch { view: view.clone(), keys, times, features, deleted: None, created: None }
 }
 
 /// One row of a view with one int64 key and one int64 feature.
@@ -148,6 +149,39 @@ fn an_owners_own_term_counts(harness: &mut dyn Harness) {
     assert_eq!(write(harness, 5, 3), Value::Int64(2), "an owner of before loses");
     harness.forget_terms();
     assert_eq!(write(harness, 1_002, 4), Value::Int64(4), "and one with a greater term wins");
+}
+
+fn of_equal_times_the_one_created_last_wins(harness: &mut dyn Harness) {
+    let view = counts("created");
+    let views = std::slice::from_ref(&view);
+    let time = 10 * SECOND;
+    let created =
+        |value, created: Micros| OnlineBatch { created: Some(vec![created].into()), ..one(&view, 1, time, value) };
+    let (mut writer, reader) = harness.owner(views);
+    let mut write = |batch: &OnlineBatch, wanted| {
+        writer.write(batch).unwrap();
+        assert_eq!(get(&*reader, &view, 1), Some((time, Value::Int64(wanted))));
+    };
+    write(&one(&view, 1, time, 1), 1);
+    write(&created(2, -5), 2);
+    write(&created(3, 7), 3);
+    write(&created(4, 6), 3);
+    write(&created(5, NEVER_CREATED), 3);
+    write(&one(&view, 1, time, 6), 3);
+    write(&created(7, 7), 7);
+    write(&OnlineBatch { created: Some(vec![i64::MAX].into()), ..one(&view, 1, time - 1, 8) }, 7);
+    writer.flush().unwrap();
+    drop((writer, reader));
+    let (mut second, reader) = harness.owner(views);
+    second.write(&created(9, 6)).unwrap();
+    assert_eq!(get(&*reader, &view, 1), Some((time, Value::Int64(7))), "an owner after it honours it");
+    second.write(&created(10, 7)).unwrap();
+    assert_eq!(get(&*reader, &view, 1), Some((time, Value::Int64(10))));
+    second.write(&OnlineBatch { created: Some(vec![20].into()), ..deletion(&view, 1, time) }).unwrap();
+    second.write(&created(11, 19)).unwrap();
+    assert_eq!(get(&*reader, &view, 1), None, "a deletion too");
+    second.write(&one(&view, 1, time + 1, 12)).unwrap();
+    assert_eq!(get(&*reader, &view, 1), Some((time + 1, Value::Int64(12))));
 }
 
 fn deletions_are_fenced(harness: &mut dyn Harness) {

@@ -26,7 +26,7 @@ use bytes::Buf;
 
 use super::columns::{Typed, check_key, check_keys, is_deleted};
 use super::{OnlineBatch, OnlineReader, OnlineRow, OnlineView, OnlineWriter, ReadFuture};
-use crate::record::Value;
+use crate::record::{NEVER_CREATED, Value};
 use crate::store::StoreError;
 use crate::store::disk::Disk;
 use row::{Fence, Layout, RowWriter};
@@ -190,7 +190,8 @@ impl OnlineWriter for EmbeddedWriter {
                 refused += 1;
                 continue;
             }
-            let fence = Fence { event_time, term: self.term, sequence: self.sequence };
+            let created = batch.created_at(row).unwrap_or(NEVER_CREATED);
+            let fence = Fence { event_time, created, term: self.term, sequence: self.sequence };
             if is_deleted(batch.deleted.as_ref(), row) {
                 let change = Change { fence, row: self.row.deletion(fence), buried: self.flushes, dirty: true };
                 let hash = table.rows.upsert(&self.key, change);

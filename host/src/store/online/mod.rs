@@ -1,7 +1,7 @@
 //! The online store: the newest feature row of each entity, read at request time.
 //!
-//! A write is a fenced upsert: of two rows for one key the one with the greater (event time, term, sequence) stays,
-//! whatever the order they arrive in. The term is a number taken durably at every start of an owner, never used twice;
+//! A write is a fenced upsert: of two rows for one key the one with the greater (event time, creation, term, sequence)
+//! stays, whatever the order they arrive in; a row whose creation nobody knows counts as created before all. The term is a number taken durably at every start of an owner, never used twice;
 //! the sequence counts an owner's writes.
 
 mod columns;
@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, BooleanArray};
+use arrow::buffer::ScalarBuffer;
 
 use super::StoreError;
-use crate::record::{ColumnType, Value};
+use crate::record::{ColumnType, NEVER_CREATED, Value};
 use crate::time::Micros;
 
 /// A name and its type.
@@ -50,6 +51,16 @@ pub struct OnlineBatch {
     pub features: Vec<ArrayRef>,
     /// Rows whose key is to be deleted instead; none where no row is.
     pub deleted: Option<BooleanArray>,
+    /// When each row was created, where rows of equal event time are told apart by it.
+    pub created: Option<ScalarBuffer<Micros>>,
+}
+
+impl OnlineBatch {
+    /// When a row was created; none where nobody knows.
+    pub fn created_at(&self, row: usize) -> Option<Micros> {
+        let created = self.created.as_ref()?.get(row).copied();
+        created.filter(|created| *created != NEVER_CREATED)
+    }
 }
 
 /// A row as it was read.

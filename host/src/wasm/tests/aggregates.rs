@@ -121,11 +121,12 @@ fn a_state_row_that_can_never_fit_is_refused_at_binding() {
 
 #[test]
 fn the_newest_rows_alone_are_folded_as_if_they_were_all() {
+    use crate::engine::aggregate::builtin::Ties;
     use crate::engine::aggregate::newest::newest;
 
     let options = "{\"half-life\":\"1s\"}";
     let inner = component("decayed_sum").aggregate(None, &fields(), options, Limits::default()).unwrap();
-    let factory = newest(Arc::clone(&inner), 2, &fields()).unwrap();
+    let factory = newest(Arc::clone(&inner), 2, &fields(), Ties::Position).unwrap();
     assert_eq!(factory.digest(), inner.digest());
     assert_eq!(factory.signature().input[..2], ["value", "time"]);
     let mut kept = factory.create().unwrap();

@@ -18,7 +18,8 @@ struct Row {
     time: i64,
     /// The watermark that it is judged by.
     before: i64,
-    /// Breaks ties of time.
+    /// Break ties of time, the creation first.
+    created: Option<u8>,
     place: (usize, usize),
     key: Option<String>,
     columns: BTreeMap<&'static str, Value>,
@@ -35,6 +36,8 @@ impl Row {
 pub(super) struct Given {
     pub(super) key: String,
     pub(super) time: i64,
+    /// What the rows of a view without a window, or with `over`, take from theirs.
+    created: Option<u8>,
     pub(super) values: Vec<Value>,
     /// It may be left out: it says what the one before says.
     pub(super) optional: bool,
@@ -91,7 +94,7 @@ pub(super) fn expected(sources: &[Stream; 2], views: &[View]) -> Expected {
         }
         let mut given = Vec::new();
         for (key, mut rows) in keys {
-            rows.sort_by_key(|row| (row.time, row.place));
+            rows.sort_by_key(|row| (row.time, row.created, row.place));
             match view.window {
                 Window::Latest => latest(view, &key, &rows, &mut given),
                 Window::Session { gap } => session(view, gap, &key, &rows, &mut given),
@@ -128,6 +131,7 @@ fn read(number: usize, source: &Stream, expected: &mut Expected) -> Vec<Row> {
         rows.push(Row {
             time: fields.at,
             before: watermark,
+            created: fields.c.filter(|_| source.created),
             place: (number, at),
             key: fields.key.map(key),
             columns: columns.into(),
@@ -139,12 +143,19 @@ fn read(number: usize, source: &Stream, expected: &mut Expected) -> Vec<Row> {
 
 fn derived(view: usize, at: usize, given: &Given) -> Row {
     let columns = [("f0", given.values[0].clone())].into();
-    Row { time: given.time, before: BEFORE_ALL, place: (2 + view, at), key: Some(given.key.clone()), columns }
+    Row {
+        time: given.time,
+        before: BEFORE_ALL,
+        created: given.created,
+        place: (2 + view, at),
+        key: Some(given.key.clone()),
+        columns,
+    }
 }
 
 fn joined(mut row: Row, join: Join, versions: &[Row]) -> Option<Row> {
     let fits = |version: &&Row| row.key.is_some() && version.key == row.key && version.time <= row.time;
-    let newest = versions.iter().filter(fits).max_by_key(|version| (version.time, version.place));
+    let newest = versions.iter().filter(fits).max_by_key(|version| (version.time, version.created, version.place));
     let newest = newest.filter(|version| join.within.is_none_or(|within| row.time - version.time <= within));
     if newest.is_none() && join.drops {
         return None;
@@ -188,7 +199,14 @@ fn latest(view: &View, key: &str, rows: &[Row], out: &mut Vec<Given>) {
     for row in rows {
         let values = view.features.iter().map(|feature| row.get(feature.of).clone()).collect();
         let values = with_double(view, values);
-        out.push(Given { key: key.to_owned(), time: row.time, values, optional: false, again: false });
+        out.push(Given {
+            key: key.to_owned(),
+            time: row.time,
+            created: row.created,
+            values,
+            optional: false,
+            again: false,
+        });
     }
 }
 
@@ -197,7 +215,7 @@ fn session(view: &View, gap: i64, key: &str, rows: &[Row], out: &mut Vec<Given>)
         let values = view.features.iter().map(|feature| value(feature, feature.rows, rows.iter())).collect();
         let time = rows[rows.len() - 1].time + gap - 1;
         let values = with_double(view, values);
-        out.push(Given { key: key.to_owned(), time, values, optional: false, again: false });
+        out.push(Given { key: key.to_owned(), time, created: None, values, optional: false, again: false });
     }
 }
 
@@ -210,7 +228,14 @@ fn over(view: &View, key: &str, rows: &[Row], out: &mut Vec<Given>) {
             value(feature, most, rows.iter().filter(|other| (since..=row.time).contains(&other.time)))
         };
         let values = with_double(view, view.features.iter().map(of).collect());
-        out.push(Given { key: key.to_owned(), time: row.time, values, optional: false, again: false });
+        out.push(Given {
+            key: key.to_owned(),
+            time: row.time,
+            created: row.created,
+            values,
+            optional: false,
+            again: false,
+        });
     }
 }
 
@@ -265,7 +290,7 @@ fn grid(view: &View, own: (i64, i64, i64), key: &str, rows: &[Row], out: &mut Ve
             }
             optional = like;
         }
-        out.push(Given { key: key.to_owned(), time: end - 1, values, optional, again });
+        out.push(Given { key: key.to_owned(), time: end - 1, created: None, values, optional, again });
     }
 }
 

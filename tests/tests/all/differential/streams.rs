@@ -31,6 +31,8 @@ pub(super) struct Fields {
     pub(super) x: Option<i16>,
     pub(super) s: Option<u8>,
     pub(super) big: Option<i64>,
+    /// When it was created, in milliseconds.
+    pub(super) c: Option<u8>,
 }
 
 impl Fields {
@@ -48,6 +50,8 @@ impl Fields {
 pub(super) struct Stream {
     /// Milliseconds.
     pub(super) delay: i64,
+    /// Whether rows of equal time are told apart by `c`.
+    pub(super) created: bool,
     pub(super) events: Vec<Event>,
 }
 
@@ -66,7 +70,7 @@ fn line(event: &Event) -> String {
     let row = |fields: &Fields| -> Value {
         json!({
             "at": fields.at, "k": fields.key.map(key), "v": fields.v, "x": fields.float(), "s": fields.text(),
-            "big": fields.big,
+            "big": fields.big, "c": fields.c,
         })
     };
     match event {
@@ -93,14 +97,15 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     let x = prop_oneof![1 => Just(None), 5 => (-8_i16..40).prop_map(Some)];
     let s = prop_oneof![1 => Just(None), 5 => (0_u8..4).prop_map(Some)];
     let extremes = [Some(i64::MIN), Some(i64::MAX), Some(0), Some(1), None];
-    let fields = (key, v, x, s, prop::sample::select(extremes.to_vec()));
+    let c = prop::option::weighted(0.8, 0_u8..4);
+    let fields = (key, v, x, s, prop::sample::select(extremes.to_vec()), c);
     let kind = prop_oneof![200 => Just(0_u8), 3 => Just(1_u8), 3 => Just(2_u8), 1 => Just(3_u8), 1 => Just(4_u8)];
     let twice = prop::bool::weighted(0.05);
-    (kind, ahead, back, fields, twice).prop_map(|(kind, ahead, back, (key, v, x, s, big), twice)| Drawn {
+    (kind, ahead, back, fields, twice).prop_map(|(kind, ahead, back, (key, v, x, s, big, c), twice)| Drawn {
         kind,
         ahead,
         back,
-        fields: Fields { key, at: 0, v, x, s, big },
+        fields: Fields { key, at: 0, v, x, s, big, c },
         twice,
     })
 }
@@ -108,7 +113,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
 /// A stream of up to `most` events, half a second the least that their times differ by.
 pub(super) fn stream(most: usize, ordered: bool) -> impl Strategy<Value = Stream> {
     let delay = prop_oneof![Just(0_i64), Just(2_000), Just(10_000)];
-    (delay, prop::collection::vec(drawn(), 0..most)).prop_map(move |(delay, drawn)| {
+    (delay, any::<bool>(), prop::collection::vec(drawn(), 0..most)).prop_map(move |(delay, created, drawn)| {
         let (mut clock, mut newest) = (0_i64, i64::MIN);
         let mut events = Vec::new();
         for Drawn { kind, ahead, back, mut fields, twice } in drawn {
@@ -139,6 +144,6 @@ pub(super) fn stream(most: usize, ordered: bool) -> impl Strategy<Value = Stream
             }
             events.push(Event::Row(fields));
         }
-        Stream { delay, events }
+        Stream { delay, created, events }
     })
 }

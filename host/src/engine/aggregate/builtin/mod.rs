@@ -48,6 +48,8 @@ use crate::engine::udf::CallError;
 use crate::record::ColumnType;
 use crate::suggest::nearest;
 
+/// The hidden input column that holds when a row was created, int64.
+pub const CREATED: &str = "__created";
 /// The hidden input column that holds the index of a row's source, int32.
 pub const SOURCE: &str = "__source";
 /// The hidden input column that holds a row's partition, int64.
@@ -90,6 +92,15 @@ struct Builtin<A> {
     aggregate: A,
 }
 
+/// What tells rows of equal event time apart, for the aggregates that ask which is newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ties {
+    /// Source, partition and offset.
+    Position,
+    /// Before those, when they were created.
+    Created,
+}
+
 /// What holds of an aggregate's value and state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Promise {
@@ -126,8 +137,8 @@ impl<A: Aggregate + Clone + Sync + 'static> AggregateFactory for Builtin<A> {
 /// The built-in aggregate `name` over `input`, the field of its `of`, if there is one.
 ///
 /// The signature's input is that column, for `first`, `last` and `collect` followed by
-/// [`EVENT_TIMESTAMP`](crate::record::EVENT_TIMESTAMP), [`SOURCE`], [`PARTITION`] and [`OFFSET`], which the engine
-/// supplies; of `row_number` it is empty.
+/// [`EVENT_TIMESTAMP`](crate::record::EVENT_TIMESTAMP), [`CREATED`] where `ties` asks for it, [`SOURCE`], [`PARTITION`] and
+/// [`OFFSET`], which the engine supplies; of `row_number` it is empty.
 ///
 /// # Errors
 /// No such aggregate, with the nearest; or what is wrong with `input` or the options that are `given`.
@@ -135,6 +146,7 @@ pub fn builtin(
     name: &str,
     input: &[FieldRef],
     given: &Map<String, Value>,
+    ties: Ties,
 ) -> Result<Arc<dyn AggregateFactory>, String> {
     if !NAMES.contains(&name) {
         return Err(unknown(name));
@@ -150,7 +162,7 @@ pub fn builtin(
         ColumnType::from_arrow(field.data_type())
             .ok_or_else(|| format!("{name} cannot read {}: its type is {}", field.name(), field.data_type()))
     });
-    let used = Use { name, field, kind: kind.transpose()? };
+    let used = Use { name, field, kind: kind.transpose()?, ties };
     match name {
         "count" | "row_number" => {
             let state = Field::new("count", DataType::Int64, false);
@@ -164,15 +176,16 @@ pub fn builtin(
         "min" | "max" => used.extreme(),
         "first" | "last" => {
             let value = Field::new("value", used.arrow(), true);
-            let state = [value.clone()].into_iter().chain(places()).collect();
+            let state = [value.clone()].into_iter().chain(places(ties)).collect();
             let signature = used.placed(used.signature(state, value));
-            Ok(bound(signature, Promise::Exact, Position { last: name == "last", kind: used.arrow() }))
+            let created = ties == Ties::Created;
+            Ok(bound(signature, Promise::Exact, Position { last: name == "last", kind: used.arrow(), created }))
         }
         "collect" => {
             used.scalar()?;
             let limit = u32::try_from(options::integer(given, "limit", options::COLLECTED)).unwrap_or(u32::MAX);
             let value = Field::new(used.column(), used.arrow(), true);
-            let fields: Vec<FieldRef> = [value].into_iter().chain(places()).map(Arc::new).collect();
+            let fields: Vec<FieldRef> = [value].into_iter().chain(places(ties)).map(Arc::new).collect();
             let keep = Keep::new(&fields, limit)?;
             let list = ColumnType::List(Box::new(used.scalar()?)).arrow();
             let mut signature = used.placed(used.signature(Vec::new(), Field::new(name, list, true)));
@@ -218,6 +231,7 @@ struct Use<'a> {
     name: &'a str,
     field: Option<&'a FieldRef>,
     kind: Option<ColumnType>,
+    ties: Ties,
 }
 
 impl Use<'_> {
@@ -245,7 +259,7 @@ impl Use<'_> {
 
     /// A signature that also asks where rows come from.
     fn placed(&self, mut signature: AggregateSignature) -> AggregateSignature {
-        signature.input.extend(places().iter().map(|field| field.name().clone()));
+        signature.input.extend(places(self.ties).iter().map(|field| field.name().clone()));
         signature
     }
 

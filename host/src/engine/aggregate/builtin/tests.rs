@@ -25,11 +25,11 @@ const KINDS: [ColumnType; 8] = [
 type Row = (u32, Option<i16>, u8);
 
 fn simple(name: &str, input: &[FieldRef]) -> Result<Arc<dyn AggregateFactory>, String> {
-    builtin(name, input, &Map::new())
+    builtin(name, input, &Map::new(), Ties::Position)
 }
 
 fn with(name: &str, kind: &ColumnType, options: &str) -> Result<Arc<dyn AggregateFactory>, String> {
-    builtin(name, &[field(kind)], &serde_json::from_str(options).unwrap())
+    builtin(name, &[field(kind)], &serde_json::from_str(options).unwrap(), Ties::Position)
 }
 
 type Bound = (&'static str, ColumnType, Arc<dyn AggregateFactory>);

@@ -18,12 +18,25 @@ fn field(kind: &ColumnType) -> FieldRef {
 }
 
 fn inner(name: &str) -> Arc<dyn AggregateFactory> {
+    inner_with(name, Ties::Position)
+}
+
+fn inner_with(name: &str, ties: Ties) -> Arc<dyn AggregateFactory> {
     let input = if name == "count" { vec![] } else { vec![field(&ColumnType::Float64)] };
-    builtin(name, &input, &Map::new()).unwrap()
+    builtin(name, &input, &Map::new(), ties).unwrap()
 }
 
 fn over(name: &str, rows: u32) -> Arc<dyn AggregateFactory> {
-    newest(inner(name), rows, &[field(&ColumnType::Float64)]).unwrap()
+    over_with(name, rows, Ties::Position)
+}
+
+fn over_with(name: &str, rows: u32, ties: Ties) -> Arc<dyn AggregateFactory> {
+    newest(inner_with(name, ties), rows, &[field(&ColumnType::Float64)], ties).unwrap()
+}
+
+/// When a row was created, where that is known: of some it is not.
+fn created(row: &Row) -> Micros {
+    row.1.map_or(NEVER_CREATED, |value| i64::from(value % 3))
 }
 
 const INNER: [&str; 8] = ["count", "sum", "avg", "stddev_samp", "last", "collect", "approx_quantile", "value_counts"];
@@ -37,6 +50,7 @@ fn input(factory: &Arc<dyn AggregateFactory>, rows: &[Row], from: usize) -> Colu
                 Arc::new(rows.iter().map(|row| row.1.map(|value| f64::from(value) / 7.0)).collect::<Float64Array>())
             }
             EVENT_TIMESTAMP => timestamps(&rows.iter().map(|row| i64::from(row.2)).collect()),
+            CREATED => Arc::new(rows.iter().map(|row| Some(created(row))).collect::<Int64Array>()),
             SOURCE => Arc::new(Int32Array::from(vec![1; rows.len()])),
             PARTITION => Arc::new(rows.iter().map(|row| Some(i64::from(row.3))).collect::<Int64Array>()),
             OFFSET => Arc::new((from..).take(rows.len()).map(|at| i64::try_from(at / 2).ok()).collect::<Int64Array>()),
@@ -70,12 +84,12 @@ fn evaluate(factory: &Arc<dyn AggregateFactory>, state: &Columns) -> ArrayRef {
 }
 
 /// The same by a plain sort: each group's rows, and those that are left of them folded at once.
-fn plain(name: &str, limit: usize, rows: &[Row]) -> ArrayRef {
-    let factory = inner(name);
+fn plain(name: &str, limit: usize, ties: Ties, rows: &[Row]) -> ArrayRef {
+    let factory = inner_with(name, ties);
     let groups = (0..GROUPS).map(|group| {
         let mut kept: Vec<(usize, Row)> =
             rows.iter().copied().enumerate().filter(|(_, row)| row.0 as usize == group).collect();
-        kept.sort_by_key(|(at, row)| (row.2, row.3, at / 2, *at));
+        kept.sort_by_key(|(at, row)| (row.2, (ties == Ties::Created).then(|| created(row)), row.3, at / 2, *at));
         kept.split_off(kept.len().saturating_sub(limit))
     });
     let kept: Vec<(usize, Row)> = groups.flatten().collect();
@@ -96,14 +110,20 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec((0u32..3, prop::option::weighted(0.9, -300i16..300), 0u8..6, 0u8..2), 0..40)
 }
 
+fn ties() -> impl Strategy<Value = Ties> {
+    prop::sample::select(vec![Ties::Position, Ties::Created])
+}
+
 proptest! {
     #[test]
-    fn the_newest_rows_are_folded_as_if_they_were_all(rows in rows(), limit in 1u32..12, cut in 0usize..40) {
+    fn the_newest_rows_are_folded_as_if_they_were_all(
+        rows in rows(), limit in 1u32..12, cut in 0usize..40, ties in ties(),
+    ) {
         let cut = cut.min(rows.len());
         for name in INNER {
-            let factory = over(name, limit);
+            let factory = over_with(name, limit, ties);
             let whole = fold(&factory, &rows, 0);
-            prop_assert_eq!(&evaluate(&factory, &whole), &plain(name, limit as usize, &rows), "{}", name);
+            prop_assert_eq!(&evaluate(&factory, &whole), &plain(name, limit as usize, ties, &rows), "{}", name);
             let mut aggregate = factory.create().unwrap();
             let state = fold(&factory, &rows[..cut], 0);
             let later = input(&factory, &rows[cut..], cut);
@@ -114,14 +134,14 @@ proptest! {
 
     #[test]
     fn panes_equal_the_whole_and_merging_is_associative(
-        rows in rows(), limit in 1u32..12, a in 0u8..6, b in 0u8..6,
+        rows in rows(), limit in 1u32..12, a in 0u8..6, b in 0u8..6, ties in ties(),
     ) {
         let (a, b) = (a.min(b), a.max(b));
         let mut rows = rows;
         rows.sort_by_key(|row| row.2);
         let (first, second) = (rows.partition_point(|row| row.2 < a), rows.partition_point(|row| row.2 < b));
         for name in INNER {
-            let factory = over(name, limit);
+            let factory = over_with(name, limit, ties);
             let pane = |from: usize, to: usize| fold(&factory, &rows[from..to], from);
             let panes = [pane(0, first), pane(first, second), pane(second, rows.len())];
             let left = merge(&factory, &merge(&factory, &panes[0], &panes[1]), &panes[2]);
@@ -158,14 +178,16 @@ proptest! {
 fn what_it_wants_is_what_the_inner_one_wants_and_the_places() {
     assert_eq!(over("sum", 3).signature().input, ["amount", EVENT_TIMESTAMP, SOURCE, PARTITION, OFFSET]);
     assert_eq!(over("first", 3).signature().input, ["amount", EVENT_TIMESTAMP, SOURCE, PARTITION, OFFSET]);
-    let count = newest(inner("count"), 3, &[]).unwrap();
+    let count = newest(inner("count"), 3, &[], Ties::Position).unwrap();
     assert_eq!(count.signature().input, [EVENT_TIMESTAMP, SOURCE, PARTITION, OFFSET]);
     assert_eq!(count.signature().output, inner("count").signature().output);
+    let first = over_with("first", 3, Ties::Created);
+    assert_eq!(first.signature().input, ["amount", EVENT_TIMESTAMP, CREATED, SOURCE, PARTITION, OFFSET]);
     assert!(over("stddev_pop", 3).exact() && !over("sum", 3).invertible());
-    let missing = newest(inner("sum"), 3, &[]).err().unwrap();
+    let missing = newest(inner("sum"), 3, &[], Ties::Position).err().unwrap();
     assert_eq!(missing, "there is no column amount to keep rows of");
     let text: FieldRef = Arc::new(Field::new(EVENT_TIMESTAMP, DataType::Utf8, true));
-    let first = newest(inner("last"), 3, &[field(&ColumnType::Float64), text]).err().unwrap();
+    let first = newest(inner("last"), 3, &[field(&ColumnType::Float64), text], Ties::Position).err().unwrap();
     assert!(first.starts_with("event_timestamp is Utf8"), "{first}");
 }
 
@@ -191,11 +213,11 @@ fn rows_of_maps_are_kept_and_slices_are_read() {
     }
     let maps: ArrayRef = Arc::new(maps.finish());
     let kind = ColumnType::Map(Box::new(ColumnType::Int64));
-    let last = builtin("last", &[field(&kind)], &Map::new()).unwrap();
-    let factory = newest(last, 2, &[field(&kind)]).unwrap();
+    let last = builtin("last", &[field(&kind)], &Map::new(), Ties::Position).unwrap();
+    let factory = newest(last, 2, &[field(&kind)], Ties::Position).unwrap();
     let mut aggregate = factory.create().unwrap();
     let rows: Vec<Row> = (0..4).map(|time| (0, None, time, 0)).collect();
-    let places = newest(inner("count"), 2, &[]).unwrap();
+    let places = newest(inner("count"), 2, &[], Ties::Position).unwrap();
     let mut columns = vec![maps];
     columns.extend(input(&places, &rows, 0).columns);
     let initial = aggregate.initial(1).unwrap();

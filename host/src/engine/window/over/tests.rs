@@ -7,10 +7,11 @@ use arrow::datatypes::{Field, FieldRef, Float64Type, Int64Type, Schema, Timestam
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::aggregate::builtin::builtin;
+use crate::engine::aggregate::builtin::{Ties, builtin};
 use crate::engine::features::FeatureColumn;
 use crate::engine::key;
 use crate::engine::lineage::Lineage;
+use crate::engine::state::testing::Journal;
 use crate::engine::watermark::AFTER_ALL;
 use crate::record::{ColumnType, RawBatch, event_timestamp_field};
 
@@ -18,13 +19,14 @@ use crate::record::{ColumnType, RawBatch, event_timestamp_field};
 type Row = (i64, Micros, i64);
 
 /// The row's value, and the sum of those above zero, the count and the last value, each over a frame.
-fn plan(frames: [Frame; 3], update: bool) -> Arc<OverPlan> {
+fn plan(frames: [Frame; 3], update: bool, ties: Ties) -> Arc<OverPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
     let uses = ["sum", "count", "last"].into_iter().zip(frames).map(|(name, frame)| {
-        let factory = builtin(name, std::slice::from_ref(&value), &serde_json::Map::new()).unwrap();
+        let factory = builtin(name, std::slice::from_ref(&value), &serde_json::Map::new(), ties).unwrap();
         let inputs = factory.signature().input.iter().map(|name| match name.as_str() {
             "value" => InputRef::Column(0),
             "event_timestamp" => InputRef::Time,
+            "__created" => InputRef::Created,
             "__source" => InputRef::Source,
             "__partition" => InputRef::Partition,
             _ => InputRef::Offset,
@@ -54,7 +56,12 @@ fn plan(frames: [Frame; 3], update: bool) -> Arc<OverPlan> {
     })
 }
 
-fn batch(rows: &[Row], first: i64) -> KeyedBatch {
+/// When a row was created, where that is known: of some it is not.
+fn created(row: &Row) -> Micros {
+    if row.2 < 0 { NEVER_CREATED } else { 50 - row.2 % 3 }
+}
+
+fn batch(rows: &[Row], first: i64, ties: Ties) -> KeyedBatch {
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
     let keys = key::encode(&[keys], rows.len()).unwrap();
     KeyedBatch {
@@ -70,6 +77,7 @@ fn batch(rows: &[Row], first: i64) -> KeyedBatch {
             raw: Arc::new(RawBatch::default()),
             offsets: (first..).take(rows.len()).collect(),
             events: vec![0; rows.len()],
+            created: (ties == Ties::Created).then(|| rows.iter().map(created).collect()),
         },
     }
 }
@@ -98,14 +106,14 @@ fn collect(emissions: &[Emission], kind: EmissionKind) -> Vec<Given> {
     emissions.iter().filter(|emission| emission.kind == kind).flat_map(of).collect()
 }
 
-fn naive(rows: &[Row], frames: [Frame; 3], row: &Row) -> Given {
+fn naive(rows: &[Row], frames: [Frame; 3], ties: Ties, row: &Row) -> Given {
     let seen = |frame: Frame, positive: bool| {
         let held = |other: &&Row| {
             let in_range = frame.range.is_none_or(|range| other.1 >= row.1 - range);
             other.0 == row.0 && other.1 <= row.1 && in_range && (!positive || other.2 > 0)
         };
         let mut held: Vec<Row> = rows.iter().filter(held).copied().collect();
-        held.sort_by_key(|row| row.1);
+        held.sort_by_key(|row| (row.1, (ties == Ties::Created).then(|| created(row))));
         let most = frame.rows.map_or(usize::MAX, |rows| rows as usize);
         held.split_off(held.len().saturating_sub(most))
     };
@@ -125,9 +133,12 @@ proptest! {
         events in prop::collection::vec((0_i64..3, 0_i64..9, 0_i64..10, -3_i64..9), 1..90),
         cuts in prop::collection::vec(1_usize..20, 1..8),
         update in any::<bool>(),
+        crashes in prop::collection::vec(prop::option::of(any::<bool>()), 1..5),
+        ties in prop::sample::select(vec![Ties::Position, Ties::Created]),
     ) {
         const DELAY: Micros = 10;
-        let mut operator = OverOperator::new(plan(frames, update)).unwrap();
+        let fresh = || OverOperator::new(plan(frames, update, ties)).unwrap();
+        let (mut operator, mut journal, mut crashes) = (fresh(), Journal::default(), crashes.iter().cycle());
         let mut clock = 0;
         let rows: Vec<Row> = events.iter().map(|(key, step, back, value)| {
             clock += step;
@@ -140,16 +151,19 @@ proptest! {
             if part.is_empty() {
                 break;
             }
-            operator.update(&batch(&part, from as i64), &mut out).unwrap();
+            operator.update(&batch(&part, from as i64, ties), &mut out).unwrap();
             newest = part.iter().map(|row| row.1).max().unwrap().max(newest);
             operator.advance(newest - DELAY, &mut out).unwrap();
             from += part.len();
+            if let Some(Some(crash)) = crashes.next() {
+                journal.keep(&mut operator, *crash, fresh);
+            }
         }
         operator.advance(AFTER_ALL, &mut out).unwrap();
         let mut got = collect(&out.emissions, EmissionKind::Close);
         prop_assert!(got.is_sorted_by_key(|row| row.1), "in the order of their times");
         got.sort_unstable();
-        let mut wanted: Vec<Given> = rows.iter().map(|row| naive(&rows, frames, row)).collect();
+        let mut wanted: Vec<Given> = rows.iter().map(|row| naive(&rows, frames, ties, row)).collect();
         wanted.sort_unstable();
         prop_assert_eq!(got, wanted);
         prop_assert_eq!(collect(&out.emissions, EmissionKind::Update).is_empty(), !update);
@@ -163,10 +177,10 @@ proptest! {
 fn a_provisional_row_comes_at_once_and_knows_what_waits() {
     let frames =
         [Frame { range: None, rows: None }, Frame { range: Some(5), rows: None }, Frame { range: None, rows: Some(1) }];
-    let mut operator = OverOperator::new(plan(frames, true)).unwrap();
+    let mut operator = OverOperator::new(plan(frames, true, Ties::Position)).unwrap();
     let mut out = Outcome::default();
-    operator.update(&batch(&[(1, 10, 3), (1, 14, 4)], 0), &mut out).unwrap();
-    operator.update(&batch(&[(1, 12, 2)], 2), &mut out).unwrap();
+    operator.update(&batch(&[(1, 10, 3), (1, 14, 4)], 0, Ties::Position), &mut out).unwrap();
+    operator.update(&batch(&[(1, 12, 2)], 2, Ties::Position), &mut out).unwrap();
     assert_eq!(
         collect(&out.emissions, EmissionKind::Update),
         [(1, 10, 3, 3, 1, Some(3)), (1, 14, 4, 7, 2, Some(4)), (1, 12, 2, 5, 2, Some(2))]

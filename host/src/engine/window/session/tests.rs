@@ -7,10 +7,11 @@ use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type, Schema
 use proptest::prelude::*;
 
 use super::*;
-use crate::engine::aggregate::builtin::builtin;
+use crate::engine::aggregate::builtin::{Ties, builtin};
 use crate::engine::features::FeatureColumn;
 use crate::engine::key;
 use crate::engine::lineage::Lineage;
+use crate::engine::state::testing::Journal;
 use crate::engine::watermark::AFTER_ALL;
 use crate::engine::window::plan::InputRef;
 use crate::record::{ColumnType, RawBatch, event_timestamp_field};
@@ -20,7 +21,7 @@ const UNIT: Micros = MILLISECOND;
 fn plan(gap: Micros) -> Arc<SessionPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
     let uses = ["count", "sum"].map(|name| AggregateUse {
-        factory: builtin(name, std::slice::from_ref(&value), &serde_json::Map::new()).unwrap(),
+        factory: builtin(name, std::slice::from_ref(&value), &serde_json::Map::new(), Ties::Position).unwrap(),
         inputs: vec![InputRef::Column(0)],
         filter: None,
     });
@@ -56,6 +57,7 @@ fn batch(rows: &[(i64, Micros, i64)]) -> KeyedBatch {
             raw: Arc::new(RawBatch::default()),
             offsets: (0..).take(rows.len()).collect(),
             events: vec![0; rows.len()],
+            created: None,
         },
     }
 }
@@ -71,8 +73,10 @@ proptest! {
         gap in 1_i64..12,
         events in prop::collection::vec((0_i64..3, 0_i64..14, 0_i64..10, 0_i64..9), 1..90),
         cuts in prop::collection::vec(1_usize..20, 1..8),
+        crashes in prop::collection::vec(prop::option::of(any::<bool>()), 1..5),
     ) {
-        let mut operator = SessionOperator::new(plan(gap * UNIT)).unwrap();
+        let fresh = || SessionOperator::new(plan(gap * UNIT)).unwrap();
+        let (mut operator, mut journal, mut crashes) = (fresh(), Journal::default(), crashes.iter().cycle());
         let mut clock = 0;
         let rows: Vec<(i64, Micros, i64)> = events.iter().map(|(key, step, back, value)| {
             clock += step;
@@ -89,6 +93,9 @@ proptest! {
             newest = part.iter().map(|row| row.1).max().unwrap().max(newest);
             operator.advance(newest - 10 * UNIT, &mut out).unwrap();
             from += part.len();
+            if let Some(Some(crash)) = crashes.next() {
+                journal.keep(&mut operator, *crash, fresh);
+            }
         }
         operator.advance(AFTER_ALL, &mut out).unwrap();
         prop_assert_eq!(operator.keys(), 0, "nothing is kept at the end");

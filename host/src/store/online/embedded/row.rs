@@ -5,8 +5,10 @@
 //!  0   8  event time, microseconds, i64          all numbers little-endian
 //!  8   8  term, u64
 //! 16   8  sequence, u64
-//! 24   1  1: the key is deleted, and the row ends here; 0: it goes on
-//! 25   ⌈features / 8⌉  validity, a bit a feature from the lowest: 1 = not null
+//! 24   1  flags: 1 = the key is deleted, and the row ends after this; 2 = it is known when the row was created
+//!      8  where that is known: when, microseconds, i64
+//!      then the body, where the key is not deleted:
+//!      ⌈features / 8⌉  validity, a bit a feature from the lowest: 1 = not null
 //!      then a slot a feature, in the order of the schema:
 //!        boolean 1 · int32, float32 4 · int64, float64, timestamp 8
 //!        utf8, binary, list, map 4: where its bytes end in the tail
@@ -30,18 +32,24 @@ use std::ops::Range;
 use arrow::array::StringArray;
 use bytes::Buf;
 
-use crate::record::{ColumnType, Value};
+use crate::record::{ColumnType, NEVER_CREATED, Value};
 use crate::store::online::NamedType;
 use crate::store::online::columns::Cells;
 use crate::time::Micros;
 
-/// The length of what stands before the validity bits.
+/// The length of what every row has.
 pub(super) const HEADER: usize = 25;
+
+/// The flags.
+const DELETED: u8 = 1;
+const CREATED: u8 = 2;
 
 /// What decides between two rows of a key: the greater one stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Fence {
     pub(super) event_time: Micros,
+    /// [`NEVER_CREATED`] where nobody knows.
+    pub(super) created: Micros,
     pub(super) term: u64,
     pub(super) sequence: u64,
 }
@@ -49,23 +57,35 @@ pub(super) struct Fence {
 impl Fence {
     /// The fence that a row starts with.
     pub(super) fn read(mut row: &[u8]) -> Option<Self> {
-        Some(Self {
-            event_time: row.try_get_i64_le().ok()?,
-            term: row.try_get_u64_le().ok()?,
-            sequence: row.try_get_u64_le().ok()?,
-        })
+        let event_time = row.try_get_i64_le().ok()?;
+        let (term, sequence) = (row.try_get_u64_le().ok()?, row.try_get_u64_le().ok()?);
+        let known = row.try_get_u8().ok()? & CREATED != 0;
+        let created = if known { row.try_get_i64_le().ok()? } else { NEVER_CREATED };
+        Some(Self { event_time, created, term, sequence })
     }
 
-    fn write(self, out: &mut Vec<u8>) {
+    /// Writes what stands before the body.
+    fn write(self, deleted: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.event_time.to_le_bytes());
         out.extend_from_slice(&self.term.to_le_bytes());
         out.extend_from_slice(&self.sequence.to_le_bytes());
+        let known = self.created != NEVER_CREATED;
+        out.push(if deleted { DELETED } else { 0 } | if known { CREATED } else { 0 });
+        if known {
+            out.extend_from_slice(&self.created.to_le_bytes());
+        }
     }
 }
 
 /// Whether a row says that its key is deleted.
 pub(super) fn is_deletion(row: &[u8]) -> bool {
-    row.get(HEADER - 1) == Some(&1)
+    row.get(HEADER - 1).is_some_and(|flags| flags & DELETED != 0)
+}
+
+/// What of a row comes after the fence.
+fn body(row: &[u8]) -> Option<&[u8]> {
+    let known = row.get(HEADER - 1)? & CREATED != 0;
+    row.get(if known { HEADER + size_of::<Micros>() } else { HEADER }..)
 }
 
 /// How wide a value of that type is in its slot; none where its bytes are in the tail.
@@ -89,8 +109,7 @@ impl RowWriter {
     /// The bytes of a deletion.
     pub(super) fn deletion(&mut self, fence: Fence) -> &[u8] {
         self.row.clear();
-        fence.write(&mut self.row);
-        self.row.push(1);
+        fence.write(true, &mut self.row);
         &self.row
     }
 
@@ -99,8 +118,7 @@ impl RowWriter {
         let Self { row: out, tail } = self;
         out.clear();
         tail.clear();
-        fence.write(out);
-        out.push(0);
+        fence.write(false, out);
         put_validity(out, features.iter().map(|cells| cells.array().is_valid(row)));
         for cells in features {
             put_slot(out, tail, cells, row);
@@ -183,7 +201,7 @@ fn put_list(out: &mut Vec<u8>, items: &Cells<'_>, span: Range<usize>) {
     out.extend_from_slice(&tail);
 }
 
-/// Where each feature of a schema is in a row.
+/// Where each feature of a schema is in a row's body.
 #[derive(Debug)]
 pub(super) struct Layout {
     features: Vec<Place>,
@@ -202,7 +220,7 @@ struct Place {
 impl Layout {
     /// The layout of rows with those features.
     pub(super) fn new(features: &[NamedType]) -> Self {
-        let mut slot = HEADER + features.len().div_ceil(8);
+        let mut slot = features.len().div_ceil(8);
         let mut before = None;
         let features = features
             .iter()
@@ -233,15 +251,16 @@ impl Layout {
     /// The bytes of one feature, in its slot or in the tail; itself none where it is null.
     fn bytes<'a>(&self, row: &'a [u8], feature: usize) -> Option<Option<&'a [u8]>> {
         let place = self.features.get(feature)?;
-        if !bit(row.get(HEADER..)?, feature)? {
+        let body = body(row)?;
+        if !bit(body, feature)? {
             return Some(None);
         }
-        let slot = row.get(place.slot..)?;
+        let slot = body.get(place.slot..)?;
         match width(&place.kind) {
             Some(width) => slot.get(..width).map(Some),
             None => {
-                let start = place.before.map_or(Some(0), |before| end(row.get(before..)?))?;
-                row.get(self.tail..)?.get(start..end(slot)?).map(Some)
+                let start = place.before.map_or(Some(0), |before| end(body.get(before..)?))?;
+                body.get(self.tail..)?.get(start..end(slot)?).map(Some)
             }
         }
     }
@@ -329,8 +348,7 @@ pub(super) fn carry_over(
     let kept: Vec<Option<usize>> = to.iter().map(|name| from.iter().position(|old| old == name)).collect();
     let mut out = Vec::with_capacity(row.len());
     let mut tail = Vec::new();
-    fence.write(&mut out);
-    out.push(0);
+    fence.write(false, &mut out);
     let values = kept
         .iter()
         .map(|place| place.map_or(Some(None), |place| layout.bytes(row, place)))

@@ -325,7 +325,7 @@ proptest! {
         for feature in 0..6 {
             drop(layout.value(&bytes, feature));
         }
-        let fence = Fence { event_time: 0, term: 0, sequence: 0 };
+        let fence = Fence { event_time: 0, created: i64::MIN, term: 0, sequence: 0 };
         drop(row::carry_over(&bytes, fence, (&layout, &view.features), &view.features));
         drop(schema::decode(&bytes));
     }

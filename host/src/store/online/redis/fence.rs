@@ -1,24 +1,19 @@
 //! The fence of a row in Redis, and the Lua that compares and writes in one step.
 //!
-//! A fence is 24 bytes, big-endian: event time in microseconds with its sign bit flipped, term, sequence. So it orders
-//! as bytes do; Lua compares it in numbers of 32 bits, since its own string order follows the server's locale and its
-//! numbers have 53 bits.
+//! A fence is 24 bytes, big-endian: event time in microseconds with its sign bit flipped, term, sequence. Where it is known
+//! when the row was created it is 32, with that after the event time, likewise; one without it is older than any with it,
+//! as if the eight bytes were zero. So fences order as bytes do; Lua compares them in numbers of 32 bits, since its own
+//! string order follows the server's locale and its numbers have 53 bits.
 
 use std::sync::LazyLock;
 
 use crate::time::Micros;
 
-/// How long a fence is.
-pub(super) const LENGTH: usize = 24;
-
 /// The bytes of a fence.
-pub(super) fn bytes(event_time: Micros, term: u64, sequence: u64) -> [u8; LENGTH] {
-    let mut out = [0; LENGTH];
-    let sortable = event_time.cast_unsigned() ^ (1 << 63);
-    for (field, number) in out.chunks_exact_mut(8).zip([sortable, term, sequence]) {
-        field.copy_from_slice(&number.to_be_bytes());
-    }
-    out
+pub(super) fn bytes(event_time: Micros, created: Option<Micros>, term: u64, sequence: u64) -> Vec<u8> {
+    let sortable = |time: Micros| time.cast_unsigned() ^ (1 << 63);
+    let numbers = [Some(sortable(event_time)), created.map(sortable), Some(term), Some(sequence)];
+    numbers.into_iter().flatten().flat_map(u64::to_be_bytes).collect()
 }
 
 /// Takes a row in if it is newer than what is there.
@@ -30,10 +25,15 @@ const UPSERT: &str = r"
 local kept = redis.call('HMGET', KEYS[1], ARGV[1], ARGV[3])
 local fence, stamp = kept[1], kept[2]
 
-if fence and #fence == 24 then
-  local newer = false
-  for at = 1, 21, 4 do
-    local theirs, ours = struct.unpack('>I4', fence, at), struct.unpack('>I4', ARGV[2], at)
+local function whole(short)
+  if #short == 24 then return string.sub(short, 1, 8) .. string.rep('\0', 8) .. string.sub(short, 9) end
+  return short
+end
+
+if fence and (#fence == 24 or #fence == 32) then
+  local newer, known, new = false, whole(fence), whole(ARGV[2])
+  for at = 1, 29, 4 do
+    local theirs, ours = struct.unpack('>I4', known, at), struct.unpack('>I4', new, at)
     if theirs ~= ours then
       newer = ours > theirs
       break
@@ -97,15 +97,23 @@ mod tests {
     #[test]
     fn fences_order_as_their_parts() {
         let fences = [
-            bytes(i64::MIN, 9, 9),
-            bytes(-1, 9, 9),
-            bytes(0, 1, 9),
-            bytes(0, 2, 1),
-            bytes(0, 2, 2),
-            bytes(1, 0, 0),
-            bytes(i64::MAX, 0, 0),
+            bytes(i64::MIN, None, 9, 9),
+            bytes(-1, None, 9, 9),
+            bytes(0, None, 1, 9),
+            bytes(0, None, 2, 1),
+            bytes(0, None, 2, 2),
+            bytes(1, None, 0, 0),
+            bytes(i64::MAX, None, 0, 0),
         ];
         assert!(fences.is_sorted());
+        let created = [
+            bytes(-1, Some(5), 9, 9),
+            bytes(0, Some(-5), 9, 9),
+            bytes(0, Some(5), 1, 2),
+            bytes(0, Some(5), 2, 1),
+            bytes(0, Some(6), 0, 0),
+        ];
+        assert!(created.is_sorted() && created.iter().all(|fence| fence.len() == 32));
         assert_eq!(fences[2], [128, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9]);
     }
 }

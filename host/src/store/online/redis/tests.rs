@@ -242,7 +242,7 @@ fn a_write_leaves_exactly_feasts_bytes_and_the_fence() {
     let feasts = |field: &str| hex(dump[0]["fields"][field]["value_hex"].as_str().unwrap());
     let expected = BTreeMap::from([
         (b"_ts:driver_hourly_stats".to_vec(), feasts("5f74733a6472697665725f686f75726c795f7374617473")),
-        (b"_mr:driver_hourly_stats".to_vec(), fence::bytes(time, 1, 1).to_vec()),
+        (b"_mr:driver_hourly_stats".to_vec(), fence::bytes(time, None, 1, 1)),
         (hex("6160e3da"), feasts("6160e3da")),
         (hex("fa5e58ad"), vec![]),
     ]);
@@ -387,7 +387,7 @@ fn a_redis_that_is_away_is_unavailable_and_taken_up_when_it_comes() {
         .arg("_mr:counts")
         .query(&mut server.connection())
         .unwrap();
-    assert_eq!(held, fence::bytes(20, 3, 1));
+    assert_eq!(held, fence::bytes(20, None, 3, 1));
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl RedisWriter {
             .arg(1)
             .arg(self.key.as_slice())
             .arg(prepared.fence.as_slice())
-            .arg(&fence::bytes(time, term, self.sequence))
+            .arg(fence::bytes(time, batch.created_at(row), term, self.sequence))
             .arg(prepared.stamp.as_slice())
             .arg(seconds(time))
             .arg(prepared.expiry.unwrap_or(0))

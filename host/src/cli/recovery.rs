@@ -1,0 +1,144 @@
+//! Where a run goes on: the newest epoch that was committed, held against the project as it is now, and everything that
+//! was written after it cut back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use millrace::config::plan::{OutputTarget, Plan};
+use millrace::config::project::Project;
+use millrace::engine::checkpoint::Commit;
+use millrace::sink::kafka::{Delivery, Identity, Publisher};
+use millrace::store::dead_letter::DeadLetterWriter;
+use millrace::store::log::LogWriter;
+use millrace::store::state::{Outbox, StateStore};
+use millrace::topology::State;
+use millrace::topology::publishing::Publishing;
+use millrace::topology::resume::{Differences, Resume, differences};
+
+/// A project's state, and how far what it wrote counts.
+pub(super) struct Recovered {
+    /// What the topology goes on from.
+    pub(super) state: State,
+    /// What was committed; none for a start from nothing.
+    commit: Option<Commit>,
+}
+
+/// Opens the state and finds where to go on; nothing is cut back yet. `drop_changed` lets go of what does not fit the
+/// project any more.
+pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool) -> Result<Recovered> {
+    let folder = project.data_dir.join("state");
+    let mut store = StateStore::open(&folder, &plan.name)?.with_retain(project.checkpoint.retain);
+    let recovery = store.recover()?;
+    for epoch in &recovery.passed_over {
+        tracing::warn!(
+            epoch,
+            "the epoch was begun and never committed: it is passed over, and its events are read again"
+        );
+    }
+    let epoch = recovery.next_epoch.saturating_sub(1);
+    let resume = match &recovery.commit {
+        None => Resume { epoch, ..Resume::default() },
+        Some(commit) => {
+            let found = differences(plan, commit);
+            if found.lose_state() && !drop_changed {
+                bail!("{}", refusal(project, &found));
+            }
+            // Read before anything is cut back, since reading verifies it.
+            let resume = Resume::from_commit(plan, &store, commit, epoch)?;
+            tell(commit, &found);
+            found.unused.iter().for_each(|stage| store.forget(stage));
+            resume
+        }
+    };
+    let term = store.next_term()?;
+    Ok(Recovered { state: State { store, term, resume }, commit: recovery.commit })
+}
+
+impl Recovered {
+    /// Cuts the log back to what was committed.
+    pub(super) fn cut_back_log(&self, log: &mut LogWriter) -> Result<()> {
+        match &self.commit {
+            Some(commit) => log.cut_back(&commit.log)?,
+            // A log without a state beside it is left as it is: somebody may have deleted the state alone.
+            None if self.state.term > 1 => log.cut_back(&BTreeMap::new())?,
+            None => {}
+        }
+        log.flush()?;
+        Ok(())
+    }
+
+    /// Cuts the dead letters back to what was committed; those of a start from nothing stay.
+    pub(super) fn cut_back_dead_letters(&self, letters: &mut DeadLetterWriter) -> Result<()> {
+        if let Some(commit) = &self.commit {
+            letters.cut_back(commit.dead_letters)?;
+            letters.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The outboxes as they were committed, and who publishes them; none where no output has one.
+    pub(super) fn outboxes(&self, plan: &Plan) -> Result<(Option<Outbox>, Option<Publishing>)> {
+        let identity = Identity { project: plan.name.clone(), state: self.state.store.id() };
+        let views = plan.views.iter().map(|view| &view.outputs);
+        let outputs = views.chain(plan.services.iter().map(|service| &service.outputs)).flatten();
+        let mut publishers = Vec::new();
+        for output in outputs {
+            if let OutputTarget::Kafka(options) = &output.target
+                && options.delivery != Delivery::AtLeastOnce
+            {
+                publishers.push((options.id.clone(), Publisher::open(options, &identity)?));
+            }
+        }
+        let marks = self.commit.as_ref().map(|commit| commit.outboxes.clone()).unwrap_or_default();
+        // Also without an output now: one that comes back goes on where it was.
+        if publishers.is_empty() && marks.is_empty() {
+            return Ok((None, None));
+        }
+        let outbox = self.state.store.outbox(&marks)?;
+        let publishing = Publishing::new(outbox.reader(), publishers, marks);
+        Ok((Some(outbox), Some(publishing)))
+    }
+
+    /// How long an output file was when the epoch was committed.
+    pub(super) fn output(&self, path: &Path) -> u64 {
+        let marks = self.commit.as_ref().map(|commit| &commit.outputs);
+        marks.and_then(|marks| marks.get(&path.display().to_string())).copied().unwrap_or(0)
+    }
+
+    /// Whether all that there is was read before.
+    pub(super) fn has_ended(&self, plan: &Plan) -> bool {
+        let sources = self.commit.as_ref().map(|commit| commit.sources.as_slice()).unwrap_or_default();
+        let ended = |name: &str| {
+            let source = sources.iter().find(|source| source.name == name);
+            source.is_some_and(|source| {
+                !source.partitions.is_empty() && source.partitions.iter().all(|partition| partition.ended)
+            })
+        };
+        plan.sources.iter().all(|source| source.kind.is_bounded() && ended(&source.name))
+    }
+}
+
+fn tell(commit: &Commit, found: &Differences) {
+    tracing::info!(epoch = commit.epoch, "going on from the last checkpoint");
+    for view in &found.new {
+        tracing::info!("{view} is new: it begins where the sources stand");
+    }
+    for lost in found.changed.iter().chain(&found.gone) {
+        tracing::warn!("the state of {lost} is dropped, as asked");
+    }
+}
+
+fn refusal(project: &Project, found: &Differences) -> String {
+    let mut lines = vec!["the project has changed since its state was kept:".to_owned()];
+    lines.extend(found.changed.iter().map(|name| format!("  {name} is defined otherwise")));
+    lines.extend(found.gone.iter().map(|name| format!("  {name} is no longer there")));
+    lines
+        .extend(found.moved.iter().map(|(name, before)| format!("  source {name} reads something else than {before}")));
+    lines.push(format!(
+        "Take the change back; or run with --drop-changed, which drops the state of these and keeps that of all others; \
+         or give the project another data-dir than {}, to begin afresh",
+        project.data_dir.display()
+    ));
+    lines.join("\n")
+}

@@ -1,0 +1,191 @@
+//! The thread that makes epochs count: writes the state that the shards exported, then the commit record, and tells who
+//! waits for that.
+//!
+//! ```text
+//!   keeper ── all shards are at the barrier, all that came before is safe ──▶ parts ─▶ record ─▶ topics ─▶ sources, coordinator
+//! ```
+//! The keeper goes on with the next epoch's rows meanwhile; at most one epoch waits here. Always true: a topic gets
+//! messages, and a source hears that positions are safe, only when the record that names them is on disk. Without a store nothing outlives the
+//! process, and an epoch counts as soon as it is here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, bounded};
+use tokio::sync::watch;
+
+use super::keeper::retrying;
+use super::publishing::Publishing;
+use super::{Stop, TopologyError, spawn};
+use crate::engine::checkpoint::{Commit, PartitionMark, Protocol, SourceMark, Step};
+use crate::engine::state::Part;
+use crate::record::Origin;
+use crate::store::state::StateStore;
+use crate::time::Clock;
+
+/// What the coordinator knows of the epochs.
+#[derive(Clone, Debug)]
+pub(super) struct Committed {
+    /// The newest epoch that counts.
+    pub(super) epoch: u64,
+    /// Which stages are to export all of their state with the next one; none where no state is kept.
+    pub(super) whole: Option<Arc<[bool]>>,
+}
+
+/// An epoch that all shards have come to the end of.
+pub(super) struct Epoch {
+    /// Its number.
+    pub(super) number: u64,
+    /// How far each partition had been read.
+    pub(super) partitions: Vec<(Origin, PartitionMark)>,
+    /// What the stages exported, by their index, and whether that is all they have.
+    pub(super) parts: Vec<(usize, Vec<Part>, bool)>,
+    /// How far log, dead letters and outputs had come.
+    pub(super) outlets: OutletMarks,
+    /// The sources that must not hear of it, since a view that they feed has stopped.
+    pub(super) held_back: Vec<bool>,
+    /// Whether it may count: not once a view has stopped, whose state is not that of this epoch.
+    pub(super) counts: bool,
+}
+
+/// How far what is cut back after a crash had come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OutletMarks {
+    /// The offline log's, by view.
+    pub(super) log: BTreeMap<String, u64>,
+    /// The sequence of the next dead letter.
+    pub(super) dead_letters: u64,
+    /// The lengths of output files.
+    pub(super) outputs: BTreeMap<String, u64>,
+    /// How far the outboxes count.
+    pub(super) outboxes: BTreeMap<String, u64>,
+}
+
+/// What stays the same from epoch to epoch.
+pub(super) struct Committer {
+    /// Where state is kept; none: nowhere.
+    pub(super) store: Option<StateStore>,
+    /// This start's number.
+    pub(super) term: u64,
+    /// The project's name.
+    pub(super) project: String,
+    /// How many shards there are.
+    pub(super) shards: usize,
+    /// Name and identity of each source.
+    pub(super) sources: Vec<(String, String)>,
+    /// The stages' ids, by index; the services that combine rows follow.
+    pub(super) stages: Vec<String>,
+    /// For each source, where it hears which offsets are safe.
+    pub(super) safe: Vec<watch::Sender<Vec<i64>>>,
+    /// Where the coordinator hears of it.
+    pub(super) committed: watch::Sender<Committed>,
+    /// The outputs whose messages wait for their epoch.
+    pub(super) publishing: Option<Publishing>,
+    /// Ends a wait for an output that is away.
+    pub(super) stop: Stop,
+    /// The present.
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// The thread's end.
+pub(super) type Handle = JoinHandle<Result<(), TopologyError>>;
+
+impl Committer {
+    /// Starts the thread; it ends once nobody can send epochs any more.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub(super) fn start(mut self) -> Result<(Sender<Epoch>, Handle), TopologyError> {
+        let (sender, epochs) = bounded::<Epoch>(1);
+        let run = move || {
+            // What the last owner had committed and did not send.
+            self.publish()?;
+            for epoch in epochs {
+                self.commit(epoch)?;
+            }
+            Ok(())
+        };
+        Ok((sender, spawn("committer", run)?))
+    }
+
+    fn commit(&mut self, epoch: Epoch) -> Result<(), TopologyError> {
+        let began = self.clock.now();
+        let number = epoch.number;
+        if !epoch.counts {
+            self.tell(&epoch);
+            return Ok(());
+        }
+        if let Some(mut store) = self.store.take() {
+            let mut written = 0;
+            // The keeper sends an epoch when all shards have written and all outputs are safe.
+            let mut protocol = Protocol::begin(number, 0);
+            let settled = protocol.done(Step::Settle);
+            settled.map_err(|error| TopologyError::Thread(error.to_string()))?;
+            for (stage, parts, whole) in &epoch.parts {
+                let Some(id) = self.stages.get(*stage) else { continue };
+                written += store.write(number, id, parts, *whole)?.bytes;
+            }
+            store.commit(&mut protocol, self.record(&epoch))?;
+            if let Some(publishing) = &mut self.publishing {
+                publishing.committed(&epoch.outlets.outboxes);
+            }
+            metrics::histogram!("millrace_checkpoint_bytes").record(float(written));
+            metrics::counter!("millrace_checkpoint_bytes_total").increment(written);
+            self.store = Some(store);
+        }
+        self.publish()?;
+        self.tell(&epoch);
+        let took = self.clock.now().saturating_sub(began);
+        metrics::histogram!("millrace_checkpoint_seconds").record(float(took.unsigned_abs()) / 1e6);
+        metrics::gauge!("millrace_epoch").set(float(number));
+        Ok(())
+    }
+
+    /// Sends what is committed and has not been sent; waits for outputs that are away.
+    fn publish(&mut self) -> Result<(), TopologyError> {
+        let Some(publishing) = &mut self.publishing else { return Ok(()) };
+        retrying(&self.stop, "the output", || publishing.publish())
+    }
+
+    fn record(&self, epoch: &Epoch) -> Commit {
+        let source = |(index, (name, identity)): (usize, &(String, String))| {
+            let own = epoch.partitions.iter().filter(|(origin, _)| usize::from(origin.source) == index);
+            let mut partitions: Vec<PartitionMark> = own.map(|(_, mark)| mark.clone()).collect();
+            partitions.sort_by_key(|mark| mark.number);
+            SourceMark { name: name.clone(), identity: identity.clone(), partitions }
+        };
+        Commit {
+            epoch: epoch.number,
+            term: self.term,
+            project: self.project.clone(),
+            shards: u32::try_from(self.shards).unwrap_or(u32::MAX),
+            sources: self.sources.iter().enumerate().map(source).collect(),
+            log: epoch.outlets.log.clone(),
+            dead_letters: epoch.outlets.dead_letters,
+            outputs: epoch.outlets.outputs.clone(),
+            outboxes: epoch.outlets.outboxes.clone(),
+            ..Commit::default()
+        }
+    }
+
+    /// Tells the sources which offsets are safe, and the coordinator that the epoch is over.
+    fn tell(&self, epoch: &Epoch) {
+        for (index, safe) in self.safe.iter().enumerate() {
+            if epoch.held_back.get(index) == Some(&true) {
+                continue;
+            }
+            let own = epoch.partitions.iter().filter(|(origin, _)| usize::from(origin.source) == index);
+            let offsets: BTreeMap<u32, i64> = own.map(|(origin, mark)| (origin.partition, mark.next_offset)).collect();
+            // Partitions are numbered from 0 and all of them are there.
+            safe.send_replace(offsets.into_values().collect());
+        }
+        let whole = self.store.as_ref().map(|store| self.stages.iter().map(|stage| store.wants_whole(stage)).collect());
+        self.committed.send_replace(Committed { epoch: epoch.number, whole });
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+fn float(value: u64) -> f64 {
+    value as f64
+}

@@ -1,0 +1,116 @@
+//! What a start goes on from: the newest epoch that was committed, held against the plan as it is now.
+//!
+//! Always true: of what was committed everything is taken over, or the difference is named; what a view's state means is
+//! decided by the view's version, and what a position means by what the source reads.
+
+use std::collections::BTreeMap;
+
+use crate::config::plan::Plan;
+use crate::engine::checkpoint::{Commit, PartitionMark};
+use crate::engine::state::Part;
+use crate::record::Origin;
+use crate::store::StoreError;
+use crate::store::state::StateStore;
+
+/// What a topology goes on from; by default nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// The newest epoch that was begun before; 0 where there is none.
+    pub epoch: u64,
+    /// How many shards there were.
+    pub shards: usize,
+    /// How far the sources' partitions had been read.
+    pub partitions: BTreeMap<Origin, PartitionMark>,
+    /// What the stages, and the services behind them, exported.
+    pub parts: Vec<Vec<Part>>,
+}
+
+/// What of a commit does not fit the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Views and services whose definition is another one now.
+    pub changed: Vec<String>,
+    /// Those that are no longer there.
+    pub gone: Vec<String>,
+    /// Those that were not there: they begin where the sources stand.
+    pub new: Vec<String>,
+    /// Sources that read something else now, each with what it read.
+    pub moved: Vec<(String, String)>,
+    /// The ids of stages whose state nothing uses.
+    pub unused: Vec<String>,
+}
+
+impl Differences {
+    /// Whether state would be lost by going on.
+    pub fn lose_state(&self) -> bool {
+        !(self.changed.is_empty() && self.gone.is_empty() && self.moved.is_empty())
+    }
+}
+
+impl Resume {
+    /// The number of the next epoch.
+    pub fn next_epoch(&self) -> u64 {
+        self.epoch.saturating_add(1)
+    }
+
+    /// Where each source is to be read from.
+    pub fn positions(&self) -> BTreeMap<Origin, i64> {
+        let read = self.partitions.iter().filter(|(_, mark)| mark.next_offset >= 0);
+        read.map(|(origin, mark)| (*origin, mark.next_offset)).collect()
+    }
+
+    /// Goes on from a commit, as far as the plan is still what it was; `epoch` is the newest that was begun.
+    ///
+    /// # Errors
+    /// State that was committed does not read.
+    pub fn from_commit(plan: &Plan, store: &StateStore, commit: &Commit, epoch: u64) -> Result<Self, StoreError> {
+        let mut partitions = BTreeMap::new();
+        for (source, planned) in (0_u16..).zip(&plan.sources) {
+            let mark = commit.sources.iter().find(|mark| mark.name == planned.name);
+            for mark in
+                mark.filter(|mark| mark.identity == planned.kind.identity()).iter().flat_map(|mark| &mark.partitions)
+            {
+                partitions.insert(Origin { source, partition: mark.number }, mark.clone());
+            }
+        }
+        let mut parts = Vec::new();
+        for id in plan.stage_ids() {
+            let mut own = Vec::new();
+            store.read(commit, &id, &mut |part| {
+                own.push(part);
+                Ok(())
+            })?;
+            parts.push(own);
+        }
+        Ok(Self { epoch, shards: usize::try_from(commit.shards).unwrap_or(0), partitions, parts })
+    }
+}
+
+/// What of a commit does not fit the plan.
+pub fn differences(plan: &Plan, commit: &Commit) -> Differences {
+    let now = plan.stage_ids();
+    let mut found = Differences::default();
+    let has = |mut ids: Box<dyn Iterator<Item = &String> + '_>, wanted: &str| ids.any(|id| named(id) == named(wanted));
+    for id in commit.stages.keys().filter(|id| !now.contains(id)) {
+        found.unused.push(id.clone());
+        let list = if has(Box::new(now.iter()), id) { &mut found.changed } else { &mut found.gone };
+        list.push(named(id));
+    }
+    found.new.extend(now.iter().filter(|id| !has(Box::new(commit.stages.keys()), id)).map(|id| named(id)));
+    for source in &plan.sources {
+        let before = commit.sources.iter().find(|mark| mark.name == source.name);
+        if let Some(before) = before.filter(|mark| mark.identity != source.kind.identity()) {
+            found.moved.push((source.name.clone(), before.identity.clone()));
+        }
+    }
+    for list in [&mut found.changed, &mut found.gone, &mut found.new] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    found
+}
+
+/// What a stage's id names: `view NAME` or `service NAME`.
+fn named(id: &str) -> String {
+    id.splitn(3, '/').take(2).collect::<Vec<_>>().join(" ")
+}
