@@ -80,6 +80,8 @@ fn run(folder: &Path, engine: &Engine) -> Result<Duration, Failure> {
         dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits)?,
         outputs: vec![Vec::new()],
         services: Vec::new(),
+        outbox: None,
+        publishing: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);

@@ -2,6 +2,8 @@
 //!
 //! Always true: a column named [`EVENT_TIMESTAMP`] is the row's event time.
 
+mod messages;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use bytes::Bytes;
 
 use crate::time::Micros;
+
+pub use messages::{Message, Messages};
 
 /// The column that holds a row's event time.
 pub const EVENT_TIMESTAMP: &str = "event_timestamp";

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use millrace::config::plan::Plan;
+use millrace::config::plan::{OutputTarget, Plan};
 use millrace::config::project::Project;
 use millrace::engine::checkpoint::Commit;
+use millrace::sink::kafka::{Delivery, Identity, Publisher};
+use millrace::store::dead_letter::DeadLetterWriter;
 use millrace::store::log::LogWriter;
-use millrace::store::state::StateStore;
+use millrace::store::state::{Outbox, StateStore};
 use millrace::topology::State;
+use millrace::topology::publishing::Publishing;
 use millrace::topology::resume::{Differences, Resume, differences};
 
 /// A project's state, and how far what it wrote counts.
@@ -63,6 +66,38 @@ impl Recovered {
         }
         log.flush()?;
         Ok(())
+    }
+
+    /// Cuts the dead letters back to what was committed; those of a start from nothing stay.
+    pub(super) fn cut_back_dead_letters(&self, letters: &mut DeadLetterWriter) -> Result<()> {
+        if let Some(commit) = &self.commit {
+            letters.cut_back(commit.dead_letters)?;
+            letters.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The outboxes as they were committed, and who publishes them; none where no output has one.
+    pub(super) fn outboxes(&self, plan: &Plan) -> Result<(Option<Outbox>, Option<Publishing>)> {
+        let identity = Identity { project: plan.name.clone(), state: self.state.store.id() };
+        let views = plan.views.iter().map(|view| &view.outputs);
+        let outputs = views.chain(plan.services.iter().map(|service| &service.outputs)).flatten();
+        let mut publishers = Vec::new();
+        for output in outputs {
+            if let OutputTarget::Kafka(options) = &output.target
+                && options.delivery != Delivery::AtLeastOnce
+            {
+                publishers.push((options.id.clone(), Publisher::open(options, &identity)?));
+            }
+        }
+        let marks = self.commit.as_ref().map(|commit| commit.outboxes.clone()).unwrap_or_default();
+        // Also without an output now: one that comes back goes on where it was.
+        if publishers.is_empty() && marks.is_empty() {
+            return Ok((None, None));
+        }
+        let outbox = self.state.store.outbox(&marks)?;
+        let publishing = Publishing::new(outbox.reader(), publishers, marks);
+        Ok((Some(outbox), Some(publishing)))
     }
 
     /// How long an output file was when the epoch was committed.

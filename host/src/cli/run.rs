@@ -11,7 +11,7 @@ use millrace::config::plan::{OutputPlan, OutputTarget, Plan};
 use millrace::config::project::{Layout, OnlineStore, Project};
 use millrace::config::units::parse_duration;
 use millrace::sink::json_lines::JsonLinesSink;
-use millrace::sink::kafka::KafkaSink;
+use millrace::sink::kafka::{Delivery, KafkaSink, Outgoing};
 use millrace::sink::subscribers::{Hub, StreamKind};
 use millrace::sink::{Sink, SinkError};
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
@@ -129,13 +129,15 @@ fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Res
     let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
     let (online, reader): (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) = match &project.online.store.value {
         OnlineStore::Embedded => {
-            let (writer, reader) = EmbeddedStore::open(&project.data_dir.join("online"), &views)?;
+            let (writer, reader) =
+                EmbeddedStore::open_at(&project.data_dir.join("online"), &views, recovered.state.term)?;
             (Box::new(writer), Arc::new(reader))
         }
         OnlineStore::Redis { url } => {
             let Layout::Feast = project.online.layout;
             let key_version = if project.online.key_version == 2 { KeyVersion::V2 } else { KeyVersion::V3 };
-            let options = RedisOptions { key_version, ..RedisOptions::new(url, &plan.name) };
+            let options =
+                RedisOptions { key_version, term: recovered.state.term, ..RedisOptions::new(url, &plan.name) };
             let (writer, reader) = RedisStore::open(options, &views)?;
             (Box::new(writer), Arc::new(reader))
         }
@@ -146,7 +148,8 @@ fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Res
         recovered.cut_back_log(log)?;
     }
     let limits = Limits { max_bytes: project.dead_letters.max_size, max_age: project.dead_letters.max_age };
-    let dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?;
+    let mut dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?;
+    recovered.cut_back_dead_letters(&mut dead_letters)?;
     let sinks = |kind: StreamKind, name: &str, outputs: &[OutputPlan]| {
         outputs
             .iter()
@@ -157,7 +160,8 @@ fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Res
     let outputs = outputs.collect::<Result<_, _>>()?;
     let services = plan.services.iter().map(|service| sinks(StreamKind::Service, &service.name, &service.outputs));
     let services = services.collect::<Result<_, _>>()?;
-    Ok((Outlets { online, log, dead_letters, outputs, services }, reader))
+    let (outbox, publishing) = recovered.outboxes(plan)?;
+    Ok((Outlets { online, log, dead_letters, outputs, services, outbox, publishing }, reader))
 }
 
 /// The streams that can be listened to, and the names of the views and services that cannot.
@@ -187,7 +191,10 @@ fn sink(
             let file = JsonLinesSink::resume(path, recovered.output(path))?;
             Some(Sink::File(file.with_form(output.form.clone())))
         }
-        OutputTarget::Kafka(options) => Some(Sink::Kafka(Box::new(KafkaSink::open(options.clone())?))),
+        OutputTarget::Kafka(options) => Some(match options.delivery {
+            Delivery::AtLeastOnce => Sink::Kafka(Box::new(KafkaSink::open(options.clone())?)),
+            Delivery::ExactlyOnce { .. } => Sink::Outbox(Outgoing::new(options.clone())),
+        }),
         OutputTarget::Subscribers => hub.feed(kind, name).map(Sink::Subscribers),
     })
 }

@@ -17,7 +17,7 @@ use crate::record::ColumnType;
 
 pub use feature::{AggregateName, AggregateUse, Feature, FeatureKind, Of};
 pub use source::{EventTime, Format, KafkaStart, SchemaAt, SchemaField, Source, SourceKind, TimeFormat};
-pub use view::{Emit, Join, JoinKey, Named, OnMiss, Output, OutputTarget, TransformUse, View, Wait, Window};
+pub use view::{Delivery, Emit, Join, JoinKey, Named, OnMiss, Output, OutputTarget, TransformUse, View, Wait, Window};
 
 /// A JSON object, in the order written.
 pub type JsonObject = serde_json::Map<String, serde_json::Value>;

@@ -202,7 +202,7 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!(hourly.window.as_ref().unwrap().value, window);
     assert_eq!(hourly.allowed_lateness, Duration::from_secs(60));
     assert_eq!(hourly.ttl, Some(Duration::from_secs(7_200)));
-    let OutputTarget::Kafka { brokers: None, topic, key: Some(key), properties } = &hourly.outputs[0].target else {
+    let OutputTarget::Kafka { brokers: None, topic, key: Some(key), properties, .. } = &hourly.outputs[0].target else {
         panic!("kafka, at the sources' brokers")
     };
     assert_eq!(

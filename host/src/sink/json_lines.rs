@@ -154,7 +154,13 @@ fn open(path: &Path, length: u64) -> io::Result<File> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder)?;
     }
+    let new = !path.exists();
     let file = OpenOptions::new().create(true).append(true).open(path)?;
+    if new {
+        // Its name is to outlive a crash, as its rows do.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()?;
+    }
     let found = file.metadata()?.len();
     if found < length {
         return Err(io::Error::other(format!("it has {found} bytes, where {length} were written")));

@@ -1,21 +1,26 @@
-//! Rows into a Kafka topic: a JSON object each, keyed by the entity, with the partition that Java's clients would
-//! choose, so that whoever joins the topic with their own finds the same partitions.
+//! Rows into a Kafka topic: a JSON object each ([`Encoder`]), keyed by the entity, with the partition that Java's clients
+//! would choose, so that whoever joins the topic with their own finds the same partitions.
 //!
-//! - A single key column is its text, several are a JSON object of them; rows without an entity have no key. A row by
-//!   which a key is deleted is a record without a value, so a compacted topic forgets the key.
-//! - A record counts once all in-sync replicas have it (`acks=all`); the producer is idempotent, so its own retries
-//!   neither repeat nor reorder. [`Sink::flush`](super::Sink::flush) returns when all records have been acknowledged, and
-//!   an epoch is safe only then. After a crash the sources are read again from before it and the same rows go out again: this
-//!   release delivers **at least once**. Of the records for one key and event timestamp the last counts.
+//! - Exactly once: an [`Outgoing`] makes messages, which wait in an outbox; a [`Publisher`] sends them in transactions
+//!   when their epoch is committed.
+//! - At least once: a [`KafkaSink`] sends each record as it comes. It counts once all in-sync replicas have it
+//!   (`acks=all`); the producer is idempotent, so its own retries neither repeat nor reorder.
+//!   [`Sink::flush`](super::Sink::flush) returns when all records have been acknowledged, and an epoch is safe only then.
+//!   After a crash the sources are read again from the last epoch, and the rows since go out again: of the records for
+//!   one key and event timestamp the last counts.
 //! - Brokers or a topic that are not there are waited for: librdkafka keeps what it has and tries on, and we hold what it
 //!   has no room for.
 
+mod encoder;
+mod marker;
+mod outgoing;
+mod publisher;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -24,7 +29,11 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 
 use super::SinkError;
-use super::json_lines::{RowForm, Rows};
+use super::json_lines::RowForm;
+use crate::record::Messages;
+pub use encoder::Encoder;
+pub use outgoing::Outgoing;
+pub use publisher::{CHUNKS, Identity, Publisher};
 
 /// Chosen for rows that somebody waits for; a project may choose otherwise.
 const DEFAULTS: [(&str, &str); 4] = [
@@ -50,6 +59,8 @@ const ASK: Duration = Duration::from_secs(1);
 /// Where records go, and what they are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
+    /// What the output is known by, within its project and for good: by its outbox, its transactions and its markers.
+    pub id: String,
     /// Where the brokers are found: `host:port`, several separated by commas.
     pub brokers: String,
     /// The topic; waited for until it is there.
@@ -60,14 +71,34 @@ pub struct Options {
     pub form: RowForm,
     /// librdkafka's own properties; those that the sink's promises rest on count for nothing.
     pub properties: BTreeMap<String, String>,
+    /// How often a record may arrive.
+    pub delivery: Delivery,
+}
+
+/// How often a record may arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// As soon as it is made, and once more after a crash: by a [`KafkaSink`].
+    AtLeastOnce,
+    /// Once its epoch is committed, and once: by [`Outgoing`], an outbox and a [`Publisher`].
+    ExactlyOnce {
+        /// The topic that says how far outputs have been published; many projects may share one.
+        marker_topic: String,
+    },
+}
+
+impl Options {
+    /// The output in messages.
+    fn name(&self) -> String {
+        format!("topic {} at {}", self.topic, self.brokers)
+    }
 }
 
 /// A topic that is written to.
 pub struct KafkaSink {
     name: String,
     topic: String,
-    key: Vec<String>,
-    form: RowForm,
+    encoder: Encoder,
     producer: BaseProducer<Deliveries>,
     /// What the producer had no room for, in order.
     waiting: VecDeque<Lot>,
@@ -81,45 +112,17 @@ impl std::fmt::Debug for KafkaSink {
     }
 }
 
-/// Records on their way, one behind the other in one buffer.
+/// Messages on their way.
 #[derive(Debug, Default)]
 struct Lot {
-    data: Vec<u8>,
-    records: Vec<Record>,
+    messages: Messages,
     /// The first that the producer does not have yet.
     next: usize,
 }
 
-/// A record's key and value, each of which may lack.
-type KeyAndValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
-
-/// Where a record's key and value lie.
-#[derive(Clone, Debug)]
-struct Record {
-    key: Option<Range<usize>>,
-    value: Option<Range<usize>>,
-}
-
 impl Lot {
-    /// Appends what `write` gives, and says where it lies.
-    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
-        let start = self.data.len();
-        write(&mut self.data);
-        start..self.data.len()
-    }
-
-    fn bytes(&self, range: Option<&Range<usize>>) -> Option<&[u8]> {
-        self.data.get(range?.clone())
-    }
-
-    /// The key and value of the next record.
-    fn front(&self) -> Option<KeyAndValue<'_>> {
-        let record = self.records.get(self.next)?;
-        Some((self.bytes(record.key.as_ref()), self.bytes(record.value.as_ref())))
-    }
-
     fn left(&self) -> usize {
-        self.records.len() - self.next
+        self.messages.len() - self.next
     }
 }
 
@@ -129,7 +132,7 @@ impl KafkaSink {
     /// # Errors
     /// [`SinkError::Refused`] for properties that librdkafka does not know or take.
     pub fn open(options: Options) -> Result<Self, SinkError> {
-        let name = format!("topic {} at {}", options.topic, options.brokers);
+        let name = options.name();
         let mut config = ClientConfig::new();
         let own = options.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in DEFAULTS.into_iter().chain(own).chain(FIXED) {
@@ -139,37 +142,15 @@ impl KafkaSink {
         let producer = config.create_with_context(Deliveries::default());
         let producer = producer.map_err(|error| SinkError::Refused { sink: name.clone(), cause: error.to_string() })?;
         let Options { topic, key, form, .. } = options;
-        Ok(Self { name, topic, key, form, producer, waiting: VecDeque::new(), found: false })
+        let encoder = Encoder::new(key, form);
+        Ok(Self { name, topic, encoder, producer, waiting: VecDeque::new(), found: false })
     }
 
     /// Adds a record for each row.
     pub(super) fn write(&mut self, batch: &RecordBatch, deleted: Option<&BooleanArray>) -> Result<(), SinkError> {
-        let key: Vec<usize> =
-            self.key.iter().map(|name| batch.schema_ref().index_of(name)).collect::<Result<_, _>>()?;
-        let keys = batch.project(&key)?;
-        let plain = RowForm::default();
-        let mut keys = (!key.is_empty()).then(|| Rows::of(&keys, &plain)).transpose()?;
-        let mut rows = Rows::of(batch, &self.form)?;
-        let mut lot = Lot::default();
-        for row in 0..batch.num_rows() {
-            let key = keys.as_mut().and_then(|keys| {
-                let mut there = true;
-                let range = lot.put(|out| match key.len() {
-                    1 => there = keys.write_text(row, out),
-                    _ => keys.write(row, out),
-                });
-                there.then_some(range)
-            });
-            let gone = deleted.is_some_and(|deleted| deleted.is_valid(row) && deleted.value(row));
-            if gone && key.is_none() {
-                // Nothing could be forgotten by it.
-                continue;
-            }
-            let value = (!gone).then(|| lot.put(|out| rows.write(row, out)));
-            lot.records.push(Record { key, value });
-        }
-        if !lot.records.is_empty() {
-            self.waiting.push_back(lot);
+        let messages = self.encoder.encode(batch, deleted)?;
+        if !messages.is_empty() {
+            self.waiting.push_back(Lot { messages, next: 0 });
         }
         Ok(())
     }
@@ -182,13 +163,13 @@ impl KafkaSink {
         let mut looks = 0;
         let mut left = self.producer.in_flight_count();
         while let Some(lot) = self.waiting.front_mut() {
-            let Some((key, value)) = lot.front() else {
+            let Some(message) = lot.messages.get(lot.next) else {
                 self.waiting.pop_front();
                 continue;
             };
             let mut record = BaseRecord::<[u8], [u8]>::to(&self.topic);
-            record.key = key;
-            record.payload = value;
+            record.key = message.key;
+            record.payload = message.value;
             match self.producer.send(record).map_err(|(error, _)| error) {
                 Ok(()) => lot.next += 1,
                 Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
@@ -238,8 +219,8 @@ impl KafkaSink {
             let mut deliveries = self.deliveries();
             (std::mem::take(&mut deliveries.back), deliveries.refused.clone())
         };
-        if let Some(cause) = refused {
-            return Err(self.refused(cause));
+        if let Some(error) = refused {
+            return Err(self.refused(error.to_string()));
         }
         if back.left() > 0 {
             self.found = false;
@@ -286,7 +267,7 @@ struct State {
     /// Records whose topic was not there, in the order of their failing.
     back: Lot,
     /// Why a record was not taken for good.
-    refused: Option<String>,
+    refused: Option<KafkaError>,
     /// What was last wrong with a connection.
     last_error: Option<String>,
 }
@@ -324,14 +305,12 @@ impl ProducerContext for Deliveries {
                 | RDKafkaErrorCode::UnknownPartition,
             ) => {
                 let back = &mut self.lock().back;
-                let key = message.key().map(|key| back.put(|out| out.extend_from_slice(key)));
-                let value = message.payload().map(|value| back.put(|out| out.extend_from_slice(value)));
-                back.records.push(Record { key, value });
+                back.messages.push(crate::record::Message { key: message.key(), value: message.payload() });
             }
             // We are leaving.
             Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {}
             _ => {
-                self.lock().refused.get_or_insert_with(|| error.to_string());
+                self.lock().refused.get_or_insert_with(|| error.clone());
             }
         }
     }

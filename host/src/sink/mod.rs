@@ -12,7 +12,7 @@ use arrow::compute::{filter_record_batch, not};
 
 use crate::error::{Blame, Fault};
 use json_lines::{JsonLinesError, JsonLinesSink};
-use kafka::KafkaSink;
+use kafka::{KafkaSink, Outgoing};
 use subscribers::Feed;
 
 /// Why an output did not take rows.
@@ -61,8 +61,10 @@ impl Blame for SinkError {
 pub enum Sink {
     /// A file of JSON lines.
     File(JsonLinesSink),
-    /// A Kafka topic.
+    /// A Kafka topic, each record as soon as it is made.
     Kafka(Box<KafkaSink>),
+    /// A Kafka topic by way of an outbox: after each [`Sink::write`], put [`Outgoing::take`] into it.
+    Outbox(Outgoing),
     /// Whoever listens.
     Subscribers(Feed),
 }
@@ -78,6 +80,7 @@ impl Sink {
             (Self::File(file), None) => Ok(file.write(batch)?),
             (Self::File(file), Some(deleted)) => Ok(file.write(&filter_record_batch(batch, &not(deleted)?)?)?),
             (Self::Kafka(topic), deleted) => topic.write(batch, deleted),
+            (Self::Outbox(topic), deleted) => topic.write(batch, deleted),
             (Self::Subscribers(feed), deleted) => feed.write(batch, deleted),
         }
     }
@@ -89,7 +92,7 @@ impl Sink {
     pub fn show(&mut self, batch: &RecordBatch) -> Result<(), SinkError> {
         match self {
             Self::Subscribers(feed) => feed.write_updates(batch),
-            Self::File(_) | Self::Kafka(_) => Ok(()),
+            Self::File(_) | Self::Kafka(_) | Self::Outbox(_) => Ok(()),
         }
     }
 
@@ -99,7 +102,7 @@ impl Sink {
     /// [`SinkError`].
     pub fn drain(&mut self) -> Result<(), SinkError> {
         match self {
-            Self::File(_) | Self::Subscribers(_) => Ok(()),
+            Self::File(_) | Self::Outbox(_) | Self::Subscribers(_) => Ok(()),
             Self::Kafka(topic) => topic.drain(),
         }
     }
@@ -108,7 +111,7 @@ impl Sink {
     pub fn mark(&self) -> Option<(String, u64)> {
         match self {
             Self::File(file) => Some((file.path().display().to_string(), file.position())),
-            Self::Kafka(_) | Self::Subscribers(_) => None,
+            Self::Kafka(_) | Self::Outbox(_) | Self::Subscribers(_) => None,
         }
     }
 
@@ -120,6 +123,7 @@ impl Sink {
         match self {
             Self::File(file) => Ok(file.flush()?),
             Self::Kafka(topic) => topic.flush(),
+            Self::Outbox(topic) => topic.flush(),
             Self::Subscribers(_) => Ok(()),
         }
     }

@@ -7,6 +7,7 @@
 //!       parts       epoch, u64 · length of the stage's id, u16 · the id · chunk, u32   → a chunk of parts
 //!       records     epoch, u64                                                         → a commit record
 //!       meta        "term"                                                             → the newest term
+//!       outbox      see `outbox`
 //! ```
 //! The bytes are [`format`]'s; which epoch is gone back to and what may go is [`crate::engine::checkpoint`]'s to say.
 //!
@@ -15,14 +16,17 @@
 //! start. Chunks that no record names are what a crash left, and go with the next commit.
 
 mod format;
+mod outbox;
 mod pack;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::error::ArrowError;
 
@@ -34,7 +38,8 @@ use crate::engine::checkpoint::{
 };
 use crate::engine::key::KEY_GROUPS;
 use crate::engine::state::Part;
-use format::Place;
+use format::{Header, Place};
+pub use outbox::{Outbox, OutboxChunk, OutboxReader};
 
 /// Bytes of sled's pages that stay in memory.
 const CACHE: u64 = 16 * 1024 * 1024;
@@ -57,11 +62,12 @@ pub struct Recovery {
 
 /// The state's store. One thread owns it.
 pub struct StateStore {
-    disk: Disk,
+    disk: Arc<Disk>,
     parts: sled::Tree,
     records: sled::Tree,
     meta: sled::Tree,
     project: String,
+    id: u64,
     retain: usize,
     term: Option<u64>,
     /// The records that count.
@@ -103,8 +109,8 @@ impl StateStore {
     /// The folder is another project's or was written by a newer Millrace, and then nothing in it has been touched; it
     /// is open elsewhere, or cannot be used; or what is in it is none of a state's.
     pub fn open(folder: &Path, project: &str) -> Result<Self, StoreError> {
-        check_header(folder, project)?;
-        let disk = Disk::open(folder, "state", CACHE)?;
+        let id = check_header(folder, project)?;
+        let disk = Arc::new(Disk::open(folder, "state", CACHE)?);
         let (parts, records, meta) = (disk.tree(b"parts")?, disk.tree(b"records")?, disk.tree(b"meta")?);
         let mut store = Self {
             disk,
@@ -112,6 +118,7 @@ impl StateStore {
             records,
             meta,
             project: project.to_owned(),
+            id,
             retain: RETAIN,
             term: None,
             commits: BTreeMap::new(),
@@ -134,6 +141,21 @@ impl StateStore {
     #[must_use]
     pub fn with_retain(self, retain: usize) -> Self {
         Self { retain, ..self }
+    }
+
+    /// A number drawn when the folder was made: what another folder's state has written is told apart by it.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The messages that wait to be published, as the record that a start goes back to left them: `marks` is its
+    /// [`Commit::outboxes`], all of it, so that an output that comes back later goes on where it was; what is beyond is
+    /// cut off. Once for each start; what it adds is on disk with the next commit.
+    ///
+    /// # Errors
+    /// The disk failed, or there is a key that no outbox has.
+    pub fn outbox(&self, marks: &BTreeMap<String, u64>) -> Result<Outbox, StoreError> {
+        Outbox::open(self.disk.clone(), marks)
     }
 
     fn find_records(&mut self) -> Result<(), StoreError> {
@@ -425,45 +447,51 @@ fn parse_key(key: &[u8]) -> Option<(u64, &str)> {
     (rest.len() == 6).then_some((u64::from_be_bytes(*epoch), std::str::from_utf8(stage).ok()?))
 }
 
-/// Makes sure that the folder is this project's, before anything in it is opened; a new one becomes it.
-fn check_header(folder: &Path, project: &str) -> Result<(), StoreError> {
+/// Makes sure that the folder is this project's, before anything in it is opened; a new one becomes it. Returns the
+/// state's id.
+fn check_header(folder: &Path, project: &str) -> Result<u64, StoreError> {
     let store = format!("the state in {}", folder.display());
     let refused = |cause: String| StoreError::Refused { store: store.clone(), cause };
     let failed = |error: std::io::Error| refused(format!("its header: {error}"));
     let path = folder.join("header");
     match std::fs::read(&path) {
         Ok(header) => {
-            let (owner, key_groups) = format::decode_header(&header).map_err(|error| {
+            let header = format::decode_header(&header).map_err(|error| {
                 let cause = format!("its header: {error}; if a newer Millrace wrote it, use that one");
                 StoreError::Damaged { store: store.clone(), cause }
             })?;
+            let Header { project: owner, key_groups, id } = header;
             if owner != project {
-                let cause = format!("it is project {owner}'s, not {project}'s: name another data-dir");
-                return Err(refused(cause));
+                return Err(refused(format!("it is project {owner}'s, not {project}'s: name another data-dir")));
             }
             if key_groups != KEY_GROUPS {
                 let cause = format!("its keys are in {key_groups} groups, where this Millrace has {KEY_GROUPS}");
                 return Err(refused(cause));
             }
-            Ok(())
+            Ok(id)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if folder.join("db").exists() {
                 let cause = "it has no header, so whose it is cannot be told: restore the file, or delete the folder";
                 return Err(refused(cause.into()));
             }
-            let header = format::encode_header(project, KEY_GROUPS).unwrap_or_default();
-            std::fs::create_dir_all(folder).map_err(failed)?;
-            let draft = folder.join("header.new");
-            let written = File::create(&draft).and_then(|mut file| {
-                file.write_all(&header)?;
-                file.sync_all()?;
-                std::fs::rename(&draft, &path)?;
-                // The folder's own name is synced when the database in it is opened.
-                File::open(folder)?.sync_all()
-            });
-            written.map_err(failed)
+            // The keys of a new hasher are the system's random numbers.
+            let id = RandomState::new().hash_one(project);
+            let header = Header { project: project.to_owned(), key_groups: KEY_GROUPS, id };
+            write_header(folder, &format::encode_header(&header).unwrap_or_default()).map_err(failed)?;
+            Ok(id)
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+/// The folder's own name is synced when the database in it is opened.
+fn write_header(folder: &Path, header: &[u8]) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let draft = folder.join("header.new");
+    let mut file = File::create(&draft)?;
+    file.write_all(header)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, folder.join("header"))?;
+    File::open(folder)?.sync_all()
 }

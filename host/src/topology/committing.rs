@@ -2,10 +2,10 @@
 //! waits for that.
 //!
 //! ```text
-//!   keeper ── all shards are at the barrier, all that came before is safe ──▶ parts ─▶ record ─▶ sources, coordinator
+//!   keeper ── all shards are at the barrier, all that came before is safe ──▶ parts ─▶ record ─▶ topics ─▶ sources, coordinator
 //! ```
-//! The keeper goes on with the next epoch's rows meanwhile; at most one epoch waits here. Always true: a source hears
-//! that positions are safe only when the record that names them is on disk. Without a store nothing outlives the
+//! The keeper goes on with the next epoch's rows meanwhile; at most one epoch waits here. Always true: a topic gets
+//! messages, and a source hears that positions are safe, only when the record that names them is on disk. Without a store nothing outlives the
 //! process, and an epoch counts as soon as it is here.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,9 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::watch;
 
-use super::{TopologyError, spawn};
+use super::keeper::retrying;
+use super::publishing::Publishing;
+use super::{Stop, TopologyError, spawn};
 use crate::engine::checkpoint::{Commit, PartitionMark, Protocol, SourceMark, Step};
 use crate::engine::state::Part;
 use crate::record::Origin;
@@ -56,6 +58,8 @@ pub(super) struct OutletMarks {
     pub(super) dead_letters: u64,
     /// The lengths of output files.
     pub(super) outputs: BTreeMap<String, u64>,
+    /// How far the outboxes count.
+    pub(super) outboxes: BTreeMap<String, u64>,
 }
 
 /// What stays the same from epoch to epoch.
@@ -76,6 +80,10 @@ pub(super) struct Committer {
     pub(super) safe: Vec<watch::Sender<Vec<i64>>>,
     /// Where the coordinator hears of it.
     pub(super) committed: watch::Sender<Committed>,
+    /// The outputs whose messages wait for their epoch.
+    pub(super) publishing: Option<Publishing>,
+    /// Ends a wait for an output that is away.
+    pub(super) stop: Stop,
     /// The present.
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -91,6 +99,8 @@ impl Committer {
     pub(super) fn start(mut self) -> Result<(Sender<Epoch>, Handle), TopologyError> {
         let (sender, epochs) = bounded::<Epoch>(1);
         let run = move || {
+            // What the last owner had committed and did not send.
+            self.publish()?;
             for epoch in epochs {
                 self.commit(epoch)?;
             }
@@ -117,15 +127,25 @@ impl Committer {
                 written += store.write(number, id, parts, *whole)?.bytes;
             }
             store.commit(&mut protocol, self.record(&epoch))?;
+            if let Some(publishing) = &mut self.publishing {
+                publishing.committed(&epoch.outlets.outboxes);
+            }
             metrics::histogram!("millrace_checkpoint_bytes").record(float(written));
             metrics::counter!("millrace_checkpoint_bytes_total").increment(written);
             self.store = Some(store);
         }
+        self.publish()?;
         self.tell(&epoch);
         let took = self.clock.now().saturating_sub(began);
         metrics::histogram!("millrace_checkpoint_seconds").record(float(took.unsigned_abs()) / 1e6);
         metrics::gauge!("millrace_epoch").set(float(number));
         Ok(())
+    }
+
+    /// Sends what is committed and has not been sent; waits for outputs that are away.
+    fn publish(&mut self) -> Result<(), TopologyError> {
+        let Some(publishing) = &mut self.publishing else { return Ok(()) };
+        retrying(&self.stop, "the output", || publishing.publish())
     }
 
     fn record(&self, epoch: &Epoch) -> Commit {
@@ -144,6 +164,7 @@ impl Committer {
             log: epoch.outlets.log.clone(),
             dead_letters: epoch.outlets.dead_letters,
             outputs: epoch.outlets.outputs.clone(),
+            outboxes: epoch.outlets.outboxes.clone(),
             ..Commit::default()
         }
     }

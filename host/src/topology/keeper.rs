@@ -19,6 +19,7 @@ use super::board::Board;
 use super::combining::Combining;
 use super::committing::{self, Committed, Committer, Epoch, OutletMarks};
 use super::message::Output;
+use super::publishing::Publishing;
 use super::{Stop, TopologyError};
 use crate::config::plan::{Plan, ViewPlan};
 use crate::engine::checkpoint::PartitionMark;
@@ -31,6 +32,7 @@ use crate::sink::Sink;
 use crate::store::dead_letter::{DeadLetterWriter, NamedLetter};
 use crate::store::log::{ChunkHeader, ChunkKind, LogWriter, Position};
 use crate::store::online::{OnlineBatch, OnlineWriter};
+use crate::store::state::Outbox;
 use crate::time::Clock;
 
 /// The first and the longest pause before a store that is away is tried again.
@@ -48,6 +50,10 @@ pub struct Outlets {
     pub outputs: Vec<Vec<Sink>>,
     /// Those of each service that has any, by its index in the plan.
     pub services: Vec<Vec<Sink>>,
+    /// Where messages for topics wait for their epoch; none where no output has any.
+    pub outbox: Option<Outbox>,
+    /// Who sends them then.
+    pub publishing: Option<Publishing>,
 }
 
 /// What a run has done.
@@ -215,17 +221,21 @@ impl Keeper {
     }
 
     fn write_outputs(&mut self, index: usize, emission: &Emission) -> Result<(), TopologyError> {
-        for output in self.outlets.outputs.get_mut(index).into_iter().flatten() {
+        let Outlets { outputs, outbox, .. } = &mut self.outlets;
+        for output in outputs.get_mut(index).into_iter().flatten() {
             output.write(&emission.batch, emission.deleted.as_ref())?;
+            hold(outbox, self.epoch, output)?;
             retrying(&self.stop, "the output", || output.drain())?;
         }
         Ok(())
     }
 
     fn write_combined(&mut self, combined: Vec<(usize, RecordBatch)>) -> Result<(), TopologyError> {
+        let Outlets { services, outbox, .. } = &mut self.outlets;
         for (service, rows) in combined {
-            for output in self.outlets.services.get_mut(service).into_iter().flatten() {
+            for output in services.get_mut(service).into_iter().flatten() {
                 output.write(&rows, None)?;
+                hold(outbox, self.epoch, output)?;
                 retrying(&self.stop, "the output", || output.drain())?;
             }
         }
@@ -349,6 +359,7 @@ impl Keeper {
             log: self.outlets.log.as_ref().map(|log| log.marks().clone()).unwrap_or_default(),
             dead_letters: self.outlets.dead_letters.next_sequence(),
             outputs: files.filter_map(Sink::mark).collect(),
+            outboxes: self.outlets.outbox.as_ref().map(|outbox| outbox.marks().clone()).unwrap_or_default(),
         }
     }
 
@@ -405,8 +416,21 @@ fn online_batch(
     }
 }
 
+/// Puts what an output has made for its outbox into it.
+fn hold(outbox: &mut Option<Outbox>, epoch: u64, output: &mut Sink) -> Result<(), TopologyError> {
+    let (Sink::Outbox(topic), Some(outbox)) = (output, outbox) else { return Ok(()) };
+    for messages in topic.take() {
+        outbox.append(topic.id(), epoch, &messages)?;
+    }
+    Ok(())
+}
+
 /// Calls until a store or an output takes it; says once that it is away, and once that it is back.
-fn retrying<T, E>(stop: &Stop, what: &str, mut call: impl FnMut() -> Result<T, E>) -> Result<T, TopologyError>
+pub(super) fn retrying<T, E>(
+    stop: &Stop,
+    what: &str,
+    mut call: impl FnMut() -> Result<T, E>,
+) -> Result<T, TopologyError>
 where
     E: Blame + Display + Into<TopologyError>,
 {

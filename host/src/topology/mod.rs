@@ -14,6 +14,7 @@ mod dead;
 mod derived;
 pub mod keeper;
 mod message;
+pub mod publishing;
 mod reading;
 pub mod resume;
 mod running;
@@ -185,7 +186,7 @@ pub struct State {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, interval, until_idle, outlets, clock, state } = start;
+    let Start { plan, workers, batch_rows, interval, until_idle, mut outlets, clock, state } = start;
     let (store, term, resume) = match state {
         Some(State { store, term, resume }) => (Some(store), term, resume),
         None => (None, 0, Resume::default()),
@@ -251,6 +252,8 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         stages,
         safe,
         committed,
+        publishing: outlets.publishing.take(),
+        stop: stopped.clone(),
         clock: clock.clone(),
     };
     let keeper = Keeper::new(Keeping {

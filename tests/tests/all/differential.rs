@@ -181,6 +181,8 @@ fn run_once(
         dead_letters: DeadLetterWriter::open(&data.join("dead-letters"), limits).unwrap(),
         outputs: outputs.collect(),
         services: Vec::new(),
+        outbox: None,
+        publishing: None,
     };
     shared().1.block_on(async {
         let running = topology::start(Start {

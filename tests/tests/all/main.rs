@@ -15,6 +15,7 @@ mod market;
 mod outputs;
 mod process;
 mod project;
+mod publisher;
 mod purchases;
 mod redis;
 mod servers;

@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use super::super::diagnostics::Spanned;
-use super::super::project::{Output, OutputTarget, TimeFormat};
+use super::super::project::{Delivery, Output, OutputTarget, TimeFormat};
 use super::super::section::{Section, Value};
 use super::{check_name, schema, source};
 
 /// The keys that only one type of output has.
-const KEYS_OF_TYPES: [(&str, &[&str]); 3] =
-    [("file", &["path"]), ("kafka", &["brokers", "topic", "key", "properties"]), ("websocket", &[])];
+const KEYS_OF_TYPES: [(&str, &[&str]); 3] = [
+    ("file", &["path"]),
+    ("kafka", &["brokers", "topic", "key", "properties", "delivery", "marker-topic"]),
+    ("websocket", &[]),
+];
 
 /// Properties of librdkafka that Millrace sets, and what says the same in the project file.
-const OWN_PROPERTIES: [(&str, &str); 9] = [
+const OWN_PROPERTIES: [(&str, &str); 10] = [
     ("bootstrap.servers", "say `brokers`"),
     ("metadata.broker.list", "say `brokers`"),
     ("enable.idempotence", "it is always true"),
@@ -21,8 +24,12 @@ const OWN_PROPERTIES: [(&str, &str); 9] = [
     ("partitioner", "it is always murmur2_random, as Java's clients partition"),
     ("message.timeout.ms", "rows wait until the brokers take them"),
     ("delivery.timeout.ms", "rows wait until the brokers take them"),
-    ("transactional.id", "outputs are not transactional yet"),
+    ("transaction.timeout.ms", "transactions are short"),
+    ("transactional.id", "it is made of the project's and the output's names"),
 ];
+
+/// Where it is said how far outputs have been published, unless the project names another topic.
+const MARKER_TOPIC: &str = "millrace-markers";
 
 /// The outputs of the section.
 pub(super) fn read(section: &mut Section<'_>, folder: &Path) -> Vec<Output> {
@@ -76,7 +83,22 @@ fn kafka(section: &mut Section<'_>) -> Option<OutputTarget> {
     // An empty list is no key at all.
     let key = section.get("key").map(|value| value.one_or_items().iter().filter_map(Value::string).collect());
     let properties = source::properties(section, &OWN_PROPERTIES);
-    Some(OutputTarget::Kafka { brokers, topic: topic?, key, properties })
+    let delivery = delivery(section);
+    Some(OutputTarget::Kafka { brokers, topic: topic?, key, properties, delivery })
+}
+
+fn delivery(section: &mut Section<'_>) -> Delivery {
+    let choices = [("exactly-once", true), ("at-least-once", false)];
+    let exactly = section.get("delivery").and_then(|value| value.choice(&choices)).unwrap_or(true);
+    let marker_topic = section.get("marker-topic");
+    if exactly {
+        let marker_topic = marker_topic.and_then(|value| value.string()).map(|topic| topic.value);
+        return Delivery::ExactlyOnce { marker_topic: marker_topic.unwrap_or_else(|| MARKER_TOPIC.to_owned()) };
+    }
+    if let Some(value) = marker_topic {
+        value.error("`marker-topic` is for `delivery = \"exactly-once\"`: at-least-once needs no markers");
+    }
+    Delivery::AtLeastOnce
 }
 
 /// Rows are JSON; other forms of sources may come for outputs too.

@@ -44,7 +44,7 @@ fn plan(project: &Project, service: &Service, views: &[ViewPlan], errors: &mut D
     let names: Vec<String> = keys.iter().map(|key| key.name().clone()).collect();
     let types = keys.iter().map(|key| key.data_type().clone()).collect();
     let fields: Vec<FieldRef> = keys.into_iter().chain([event_timestamp_field()]).chain(features).collect();
-    let outputs = outputs(project, &service.outputs, &names, errors);
+    let outputs = outputs(project, &format!("service/{}", service.name.value), &service.outputs, &names, errors);
     let (indices, combined) = used.into_iter().unzip();
     let combine = CombinePlan { keys: types, views: combined, schema: Arc::new(Schema::new(fields)) };
     Some(ServicePlan { name: service.name.value.clone(), views: indices, combine: Arc::new(combine), outputs })

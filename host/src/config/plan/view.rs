@@ -181,7 +181,7 @@ impl ViewPlanner<'_> {
             offline: view.offline,
             log_updates: view.log_updates,
             keys: keys.len(),
-            outputs: outputs(self.project, &view.outputs, &names, self.errors),
+            outputs: outputs(self.project, &format!("view/{}", view.name.value), &view.outputs, &names, self.errors),
             version: version(self.project, view, &digests, |name| {
                 self.graph.views.iter().flatten().find(|plan| plan.name == name)
             }),

@@ -205,6 +205,18 @@ pub struct Output {
     pub time_format: Option<Spanned<TimeFormat>>,
 }
 
+/// How often a record of a Kafka topic may arrive.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// As soon as it is made; after a crash, once more.
+    AtLeastOnce,
+    /// Once, when its epoch is committed.
+    ExactlyOnce {
+        /// The topic that says how far outputs have been published.
+        marker_topic: String,
+    },
+}
+
 /// Where else rows go.
 #[derive(Clone, Debug)]
 pub enum OutputTarget {
@@ -223,6 +235,8 @@ pub enum OutputTarget {
         key: Option<Vec<Spanned<String>>>,
         /// librdkafka's own properties.
         properties: Vec<(Spanned<String>, String)>,
+        /// How often a record may arrive.
+        delivery: Delivery,
     },
     /// Whoever listens at `WS /v1/subscribe`.
     WebSocket,

@@ -153,7 +153,11 @@ fn a_file_grows_and_is_cut_back_to_where_it_was() {
     assert_eq!(u64::try_from(content.len()).unwrap(), sink.position());
     assert!(content.lines().map(str::to_owned).eq((0..50_000).map(|n| format!("{{\"n\":{n}}}"))));
 
+    // As a kill leaves it: the last line has no end.
+    let torn = OpenOptions::new().append(true).open(&path).unwrap();
+    (&torn).write_all(b"{\"n\":50").unwrap();
     let mut sink = JsonLinesSink::resume(&path, safe).unwrap();
+    assert_eq!(sink.position(), safe);
     sink.write(&rows(7, 8)).unwrap();
     sink.flush().unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"n\":0}\n{\"n\":1}\n{\"n\":2}\n{\"n\":7}\n");

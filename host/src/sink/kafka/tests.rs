@@ -23,6 +23,8 @@ fn cluster(topic: &str) -> Cluster {
 
 fn options(cluster: &Cluster, topic: &str, key: &[&str]) -> Options {
     Options {
+        id: format!("v/{topic}"),
+        delivery: Delivery::AtLeastOnce,
         brokers: cluster.bootstrap_servers(),
         topic: topic.into(),
         key: key.iter().map(|&name| name.to_owned()).collect(),

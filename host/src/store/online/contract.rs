@@ -17,13 +17,22 @@ use crate::time::{Micros, SECOND};
 
 /// A store under test. Each owner is a start of its own: it takes a term, over what the owners before it left.
 pub(super) trait Harness {
-    fn owner(&mut self, views: &[Arc<OnlineView>]) -> (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>);
+    fn owner(&mut self, views: &[Arc<OnlineView>]) -> (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) {
+        self.owner_at(views, 0)
+    }
+
+    /// The same, with a term of its own from elsewhere.
+    fn owner_at(&mut self, views: &[Arc<OnlineView>], term: u64) -> (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>);
+
+    /// Makes the store forget which terms there were.
+    fn forget_terms(&mut self);
 }
 
 /// All of it; every part has views of its own.
 pub(super) fn run(harness: &mut dyn Harness) {
     newest_wins(harness);
     ties_go_to_the_later_owner_and_write(harness);
+    an_owners_own_term_counts(harness);
     of_equal_times_the_one_created_last_wins(harness);
     deletions_are_fenced(harness);
     what_is_not_there_is_none(harness);
@@ -123,6 +132,23 @@ fn ties_go_to_the_later_owner_and_write(harness: &mut dyn Harness) {
     let (mut second, reader) = harness.owner(views);
     second.write(&one(&view, 2, time, 1000)).unwrap();
     assert_eq!(get(&*reader, &view, 2), Some((time, Value::Int64(1000))), "a later term beats a greater sequence");
+}
+
+fn an_owners_own_term_counts(harness: &mut dyn Harness) {
+    let view = counts("terms");
+    let views = std::slice::from_ref(&view);
+    let write = |harness: &mut dyn Harness, term: u64, value: i64| {
+        let (mut writer, reader) = harness.owner_at(views, term);
+        writer.write(&one(&view, 1, SECOND, value)).unwrap();
+        writer.flush().unwrap();
+        get(&*reader, &view, 1).unwrap().1
+    };
+    assert_eq!(write(harness, 1_000, 1), Value::Int64(1));
+    assert_eq!(write(harness, 7, 2), Value::Int64(2), "the store's own count goes on from there");
+    harness.forget_terms();
+    assert_eq!(write(harness, 5, 3), Value::Int64(2), "an owner of before loses");
+    harness.forget_terms();
+    assert_eq!(write(harness, 1_002, 4), Value::Int64(4), "and one with a greater term wins");
 }
 
 fn of_equal_times_the_one_created_last_wins(harness: &mut dyn Harness) {

@@ -86,9 +86,22 @@ impl EmbeddedStore {
     /// The folder is open elsewhere, cannot be used, or holds what does not read; or two views have one name, or a key
     /// has a type that no key can have.
     pub fn open(path: &Path, views: &[Arc<OnlineView>]) -> Result<(EmbeddedWriter, EmbeddedReader), StoreError> {
+        Self::open_at(path, views, 0)
+    }
+
+    /// The same, with a term that is not below the owner's own, `term`: so it is greater than any of an owner before,
+    /// whether this folder knows of that one or not.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::open`].
+    pub fn open_at(
+        path: &Path,
+        views: &[Arc<OnlineView>],
+        term: u64,
+    ) -> Result<(EmbeddedWriter, EmbeddedReader), StoreError> {
         let disk = Disk::open(path, "embedded online store", CACHE)?;
         let meta = disk.tree(b"meta")?;
-        let term = take_term(&disk, &meta)?;
+        let term = take_term(&disk, &meta, term)?;
         let mut tables = Vec::with_capacity(views.len());
         let mut segments = Vec::with_capacity(views.len());
         let mut by_name = HashMap::with_capacity(views.len());
@@ -118,13 +131,13 @@ impl EmbeddedStore {
     }
 }
 
-/// Takes the next term, durably.
-fn take_term(disk: &Disk, meta: &sled::Tree) -> Result<u64, StoreError> {
+/// Takes the next term that is not below `least`, durably.
+fn take_term(disk: &Disk, meta: &sled::Tree, least: u64) -> Result<u64, StoreError> {
     let last = match meta.get(TERM).map_err(|error| disk.error(error))? {
         None => 0,
         Some(bytes) => bytes.as_ref().try_get_u64_le().map_err(|_| disk.damaged("its term is cut short".into()))?,
     };
-    let term = last.checked_add(1).ok_or_else(|| disk.damaged("its term is the last there is".into()))?;
+    let term = last.checked_add(1).ok_or_else(|| disk.damaged("its term is the last there is".into()))?.max(least);
     meta.insert(TERM, &term.to_le_bytes()).map_err(|error| disk.error(error))?;
     disk.sync()?;
     Ok(term)

@@ -48,18 +48,22 @@ pub struct RedisOptions {
     pub key_version: KeyVersion,
     /// How long a connection, an answer to a read, or an answer to a batch of writes may take.
     pub timeout: Duration,
+    /// The owner's own term. The one it takes in Redis is not below it, and above all that this Redis knows of: so rows
+    /// of an older owner lose, also where Redis has lost its count of the terms.
+    pub term: u64,
     /// How much longer than the greatest ttl of its views an entity's hash stays.
     pub margin: Duration,
 }
 
 impl RedisOptions {
-    /// Those for a project, with a time-out of 5 s and a margin of a day.
+    /// Those for a project, with a time-out of 5 s, a margin of a day, and whichever term Redis gives.
     pub fn new(url: impl Into<String>, project: impl Into<String>) -> Self {
         Self {
             url: url.into(),
             project: project.into(),
             key_version: KeyVersion::V3,
             timeout: Duration::from_secs(5),
+            term: 0,
             margin: Duration::from_secs(24 * 60 * 60),
         }
     }

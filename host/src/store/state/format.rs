@@ -2,7 +2,7 @@
 //!
 //! All are sealed as [`crate::store::sealed`] says; numbers are little-endian, a text is its length, u32, and UTF-8.
 //! ```text
-//! header, "MRSH"   project, text · key groups, u16
+//! header, "MRSH"   project, text · key groups, u16 · the state's id, u64
 //! term,   "MRST"   the newest term, u64
 //! record, "MRSR"   the commit record, as JSON
 //! chunk,  "MRSP"   epoch, u64 · number, u32 · stage, text              where it belongs
@@ -36,17 +36,27 @@ const RECORD: [u8; 4] = *b"MRSR";
 const CHUNK: [u8; 4] = *b"MRSP";
 
 /// Whose folder it is.
-pub(super) fn encode_header(project: &str, key_groups: u16) -> Option<Vec<u8>> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) project: String,
+    pub(super) key_groups: u16,
+    /// Drawn when the folder was made.
+    pub(super) id: u64,
+}
+
+pub(super) fn encode_header(header: &Header) -> Option<Vec<u8>> {
     seal(HEADER, |out| {
-        put_text(out, project);
-        out.extend_from_slice(&key_groups.to_le_bytes());
+        put_text(out, &header.project);
+        out.extend_from_slice(&header.key_groups.to_le_bytes());
+        out.extend_from_slice(&header.id.to_le_bytes());
     })
 }
 
-/// The project and its number of key groups.
-pub(super) fn decode_header(value: &[u8]) -> Result<(String, u16), Unreadable> {
+pub(super) fn decode_header(value: &[u8]) -> Result<Header, Unreadable> {
     let mut body = sealed::open(value, HEADER, VERSION)?;
-    let header = take_text(&mut body).and_then(|project| Some((project, body.try_get_u16_le().ok()?)));
+    let header = take_text(&mut body).and_then(|project| {
+        Some(Header { project, key_groups: body.try_get_u16_le().ok()?, id: body.try_get_u64_le().ok()? })
+    });
     header.filter(|_| body.is_empty()).ok_or_else(|| damaged("its fields do not read"))
 }
 

@@ -18,12 +18,15 @@ const FULL: usize = PIECE / 8 * 7;
 const RUN: usize = 24;
 const COLUMN: usize = 320;
 
+/// Takes a chunk: its number, its bytes, its rows.
+pub(super) type Put<'a, E> = dyn FnMut(u32, &[u8], u64) -> Result<(), E> + 'a;
+
 /// Packs `parts` into chunks numbered from `first` on and hands each to `put`, with its rows.
 pub(super) fn pack<E: From<ArrowError>>(
     parts: &[Part],
     place: Place<'_>,
     chunk: &mut Vec<u8>,
-    put: &mut dyn FnMut(u32, &[u8], u64) -> Result<(), E>,
+    put: &mut Put<'_, E>,
 ) -> Result<u32, E> {
     let mut packer = Packer { place, chunk, put, runs: Vec::new(), bytes: 0 };
     for part in parts {
@@ -33,16 +36,16 @@ pub(super) fn pack<E: From<ArrowError>>(
     Ok(packer.place.number)
 }
 
-struct Packer<'a, E> {
+struct Packer<'a, 'p, E> {
     place: Place<'a>,
     chunk: &'a mut Vec<u8>,
-    put: &'a mut dyn FnMut(u32, &[u8], u64) -> Result<(), E>,
+    put: &'a mut Put<'p, E>,
     /// What the next chunk holds so far, and about how long it is.
     runs: Vec<Part>,
     bytes: usize,
 }
 
-impl<E: From<ArrowError>> Packer<'_, E> {
+impl<E: From<ArrowError>> Packer<'_, '_, E> {
     fn add(&mut self, part: &Part) -> Result<(), E> {
         let rows = part.rows.num_rows();
         let row = bytes(&part.rows) / rows.max(1) + 1;

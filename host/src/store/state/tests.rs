@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::engine::checkpoint::SourceMark;
 use crate::engine::state::SHARD;
+use crate::record::{Message, Messages};
 use crate::store::disk::{PIECE, as_killed};
 use crate::store::sealed::reseal;
 
@@ -115,25 +116,47 @@ fn sample_record() -> Commit {
     }
 }
 
+fn sample_header() -> Header {
+    Header { project: "fraud".into(), key_groups: 1024, id: 0x0123_4567_89AB_CDEF }
+}
+
+/// Messages of each kind in turn.
+fn messages(count: u64) -> Messages {
+    let mut messages = Messages::default();
+    for number in 0..count {
+        let (key, value) = (format!("key {number}"), format!("value {number}"));
+        messages.push(Message {
+            key: (number % 3 != 1).then_some(key.as_bytes()),
+            value: (number % 3 != 2).then_some(value.as_bytes()),
+        });
+    }
+    messages
+}
+
 const PLACE: Place<'_> = Place { epoch: 4, stage: "v/1/0", number: 0 };
 
 /// The bytes of all formats, by the names of their fixtures.
 fn formats() -> Vec<(&'static str, Vec<u8>)> {
     let mut chunk = Vec::new();
     format::encode(&mut chunk, PLACE, &sample()).unwrap();
+    let mut outbox = Vec::new();
+    outbox::encode(&mut outbox, "v/0", 7, 4, messages(3).iter()).unwrap();
     vec![
-        ("state_header_v1.bin", format::encode_header("fraud", 1024).unwrap()),
+        ("state_header_v1.bin", format::encode_header(&sample_header()).unwrap()),
         ("state_record_v1.bin", format::encode_record(&sample_record()).unwrap()),
         ("state_chunk_v1.bin", chunk),
+        ("state_outbox_v1.bin", outbox),
     ]
 }
 
 #[test]
 fn version_1_reads_for_ever() {
     let fixture = |name: &str| std::fs::read(Path::new(FIXTURES).join(name)).unwrap();
-    assert_eq!(format::decode_header(&fixture("state_header_v1.bin")), Ok(("fraud".into(), 1024)));
+    assert_eq!(format::decode_header(&fixture("state_header_v1.bin")), Ok(sample_header()));
     assert_eq!(format::decode_record(&fixture("state_record_v1.bin")), Ok(sample_record()));
     same(&format::decode(&fixture("state_chunk_v1.bin"), PLACE).unwrap(), &sample());
+    let chunk = OutboxChunk { sequence: 7, epoch: 4, messages: messages(3) };
+    assert_eq!(outbox::decode(&fixture("state_outbox_v1.bin"), "v/0", 7), Ok(chunk));
 }
 
 /// Writes the fixtures of a new version; those of version 1 stay as they are.
@@ -331,7 +354,8 @@ fn another_projects_folder_is_refused_and_untouched() {
     assert!(refused().contains("it has version 2; this Millrace reads version 1"), "{}", refused());
     assert_eq!(files(), before);
 
-    let groups = format::encode_header("other", 512).unwrap();
+    let header = Header { project: "other".into(), key_groups: 512, ..sample_header() };
+    let groups = format::encode_header(&header).unwrap();
     std::fs::write(folder.path().join("header"), groups).unwrap();
     assert!(refused().contains("in 512 groups"), "{}", refused());
     std::fs::remove_file(folder.path().join("header")).unwrap();
@@ -399,6 +423,55 @@ proptest! {
             prop_assert!(flipped.is_err());
         }
     }
+}
+
+fn waiting(reader: &OutboxReader, output: &str, range: std::ops::Range<u64>) -> Result<Vec<OutboxChunk>, StoreError> {
+    reader.read(output, range).collect()
+}
+
+#[test]
+fn messages_wait_in_order_and_what_no_record_names_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    let mut outbox = store.outbox(&BTreeMap::new()).unwrap();
+    let mut long = messages(20_000);
+    long.push(Message { key: None, value: Some(&vec![7; 3 * PIECE]) });
+    outbox.append("v/0", 1, &Messages::default()).unwrap();
+    assert!(outbox.marks().is_empty());
+    outbox.append("v/0", 1, &messages(2)).unwrap();
+    outbox.append("w/0", 1, &messages(9)).unwrap();
+    outbox.append("v/0", 1, &long).unwrap();
+    let marks = outbox.marks().clone();
+    assert!(marks["w/0"] == 1 && marks["v/0"] > 5, "{marks:?}");
+    let record = Commit { outboxes: marks.clone(), ..record(&store, 1) };
+    store.commit(&mut protocol(1), record).unwrap();
+    outbox.append("v/0", 2, &messages(3)).unwrap();
+    outbox.append("x/0", 2, &messages(3)).unwrap();
+    let id = store.id();
+    drop((store, outbox));
+
+    let store = open(folder.path());
+    assert_eq!(store.id(), id);
+    let marks = store.recover().unwrap().commit.unwrap().outboxes;
+    let mut outbox = store.outbox(&marks).unwrap();
+    assert_eq!(*outbox.marks(), marks);
+    let reader = outbox.reader();
+    let chunks = waiting(&reader, "v/0", 0..marks["v/0"]).unwrap();
+    assert!(chunks.iter().all(|chunk| chunk.epoch == 1) && chunks[0].messages == messages(2));
+    let all: Vec<_> = chunks[1..].iter().flat_map(|chunk| chunk.messages.iter()).collect();
+    assert!(long.iter().eq(all.iter().copied()));
+    assert_eq!(waiting(&reader, "w/0", 0..1).unwrap()[0].messages, messages(9));
+    assert!(waiting(&reader, "x/0", 0..1).is_err() && waiting(&reader, "x/0", 0..0).unwrap().is_empty());
+    let error = waiting(&reader, "v/0", 0..marks["v/0"] + 1).unwrap_err().to_string();
+    assert!(error.contains("of the outbox of v/0, which is committed: it is missing"), "{error}");
+
+    reader.remove("v/0", 2).unwrap();
+    assert_eq!(reader.first("v/0").unwrap(), Some(2));
+    assert_eq!(reader.first("x/0").unwrap(), None);
+    assert!(waiting(&reader, "v/0", 0..3).is_err());
+    assert_eq!(waiting(&reader, "v/0", 2..4).unwrap(), chunks[2..4]);
+    outbox.append("v/0", 3, &messages(1)).unwrap();
+    assert_eq!(waiting(&reader, "v/0", marks["v/0"]..marks["v/0"] + 1).unwrap()[0].epoch, 3);
 }
 
 /// How long a million keys take: `cargo test --release … -- --ignored --nocapture million`.

@@ -19,9 +19,15 @@ impl Folder {
 }
 
 impl Harness for Folder {
-    fn owner(&mut self, views: &[Arc<OnlineView>]) -> (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) {
-        let (writer, reader) = self.open(views);
+    fn owner_at(&mut self, views: &[Arc<OnlineView>], term: u64) -> (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) {
+        let (writer, reader) = EmbeddedStore::open_at(self.0.path(), views, term).unwrap();
         (Box::new(writer), Arc::new(reader))
+    }
+
+    fn forget_terms(&mut self) {
+        let disk = Disk::open(self.0.path(), "embedded online store", CACHE).unwrap();
+        disk.tree(b"meta").unwrap().remove(TERM).unwrap();
+        disk.sync().unwrap();
     }
 }
 

@@ -18,9 +18,14 @@ const VECTORS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../test
 const DUMP: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cases/feast_redis_dump_v3.json"));
 
 impl Harness for TestRedis {
-    fn owner(&mut self, views: &[Arc<OnlineView>]) -> (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) {
-        let (writer, reader) = open(self, views);
+    fn owner_at(&mut self, views: &[Arc<OnlineView>], term: u64) -> (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) {
+        let options = RedisOptions { term, ..options(self.url()) };
+        let (writer, reader) = RedisStore::open(options, views).unwrap();
         (Box::new(writer), Arc::new(reader))
+    }
+
+    fn forget_terms(&mut self) {
+        redis::cmd("DEL").arg("millrace:p:term").exec(&mut self.connection()).unwrap();
     }
 }
 

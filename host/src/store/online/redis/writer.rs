@@ -79,15 +79,15 @@ impl RedisWriter {
     }
 }
 
-/// Takes a term that no owner of this Redis has had. `former` is the one from before the connection was lost: it is
+/// Takes a term that no owner of this Redis has had and that is not below the owner's own. `former` is the one from before the connection was lost: it is
 /// kept, unless this Redis does not know of it.
 fn take_term(shared: &Shared, connection: &mut redis::Connection, former: Option<u64>) -> Result<u64, StoreError> {
     let failed = |error| shared.error(&error);
     let name = format!("millrace:{}:term", shared.options.project);
-    let mut step = 1;
+    let known: Option<u64> = redis::cmd("GET").arg(&name).query(connection).map_err(failed)?;
+    let known = known.unwrap_or(0);
+    let mut least = shared.options.term;
     if let Some(former) = former {
-        let known: Option<u64> = redis::cmd("GET").arg(&name).query(connection).map_err(failed)?;
-        let known = known.unwrap_or(0);
         if known >= former {
             return Ok(former);
         }
@@ -95,8 +95,10 @@ fn take_term(shared: &Shared, connection: &mut redis::Connection, former: Option
             store = shared.name,
             "this Redis was emptied or exchanged: rows are missing in it until they change again"
         );
-        step = former - known + 1;
+        least = least.max(former.saturating_add(1));
     }
+    // Of several that do this at once each gets a number of its own.
+    let step = least.saturating_sub(known).max(1);
     redis::cmd("INCRBY").arg(&name).arg(step).query(connection).map_err(failed)
 }
 
