@@ -69,10 +69,12 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             plan: plan.clone(),
             workers: workers(&project),
             batch_rows: project.runtime.batch_rows,
+            max_skew: project.runtime.max_skew,
             interval: project.checkpoint.interval,
             until_idle: args.until_idle,
             outlets,
             clock: clock.clone(),
+            opener: None,
         })?;
         let server = match listener {
             None => None,

@@ -18,6 +18,7 @@ pub mod latest;
 pub mod lineage;
 pub mod pieces;
 pub mod rows;
+pub mod skew;
 pub mod transform;
 pub mod udf;
 pub mod watermark;

@@ -21,26 +21,34 @@ pub struct PartitionWatermark {
     delay: Micros,
     watermark: Micros,
     newest: Micros,
+    /// How far the clock has moved it since the last row.
+    silence: Micros,
 }
 
 impl PartitionWatermark {
     /// Starts before all rows; `delay` is how much disorder the source expects.
     pub fn new(delay: Micros) -> Self {
-        Self { delay, watermark: BEFORE_ALL, newest: BEFORE_ALL }
+        Self { delay, watermark: BEFORE_ALL, newest: BEFORE_ALL, silence: 0 }
     }
 
     /// Takes the next row's event time, and returns the watermark as it was before that row: what the row's lateness is
     /// judged by, so that it depends neither on batches nor on other partitions.
     pub fn observe(&mut self, time: Micros) -> Micros {
-        let before = self.watermark;
+        let before = self.current();
+        self.silence = 0;
         self.newest = self.newest.max(time);
         self.watermark = before.max(time.saturating_sub(self.delay));
         before
     }
 
-    /// The watermark after all rows so far.
+    /// The watermark after all rows so far, and after the silence since.
     pub fn current(&self) -> Micros {
-        self.watermark
+        if self.has_begun() { self.watermark.saturating_add(self.silence) } else { BEFORE_ALL }
+    }
+
+    /// Whether there is a watermark.
+    pub fn has_begun(&self) -> bool {
+        self.watermark > BEFORE_ALL
     }
 
     /// The greatest event time so far.
@@ -50,7 +58,14 @@ impl PartitionWatermark {
 
     /// The partition was idle and others went on to `combined`: its next rows are judged by that.
     pub fn wake(&mut self, combined: Micros) {
-        self.watermark = self.watermark.max(combined);
+        self.watermark = self.current().max(combined);
+        self.silence = 0;
+    }
+
+    /// No row has come for so long, and event time is taken to have gone on all the same: the watermark is that much
+    /// further than the rows have brought it, and rows behind it are late from then on.
+    pub fn move_with_clock(&mut self, silence: Micros) {
+        self.silence = self.silence.max(silence);
     }
 }
 
@@ -136,6 +151,23 @@ mod tests {
         partition.wake(200);
         assert_eq!(partition.observe(120), 200);
         assert_eq!(partition.newest(), 120);
+    }
+
+    #[test]
+    fn silence_moves_it_from_where_the_rows_have_brought_it() {
+        let mut partition = PartitionWatermark::new(5);
+        partition.move_with_clock(1_000);
+        assert_eq!(partition.current(), BEFORE_ALL, "there is nothing to move");
+        assert_eq!(partition.observe(100), BEFORE_ALL);
+        for silence in [30, 40, 10] {
+            partition.move_with_clock(silence);
+        }
+        assert_eq!(partition.current(), 95 + 40);
+        assert_eq!(partition.observe(110), 135, "the row is late");
+        assert_eq!(partition.current(), 135, "and it does not go back");
+        partition.move_with_clock(10);
+        assert_eq!(partition.observe(200), 145);
+        assert_eq!(partition.current(), 195);
     }
 
     #[test]

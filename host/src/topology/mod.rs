@@ -21,6 +21,7 @@ mod stages;
 mod ways;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -29,20 +30,22 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::watch;
 
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, SourcePlan};
+use crate::config::project::SourceKind;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
 use crate::sink::SinkError;
 use crate::source::SourceError;
+use crate::source::flow::{Flow, SourceTraits};
 use crate::source::intake::lanes;
 use crate::store::StoreError;
-use crate::time::Clock;
+use crate::time::{Clock, micros};
 use board::Board;
 use keeper::{Keeper, Outlets};
 use message::{Message, Output};
 use reading::Reading;
 pub use running::Running;
-pub use sources::Entrances;
+pub use sources::{Entrances, Opener};
 use stages::Stages;
 use worker::{Channels, Worker};
 
@@ -143,6 +146,8 @@ pub struct Start {
     pub workers: usize,
     /// How many events a batch holds at most.
     pub batch_rows: usize,
+    /// How far in event time a partition may be read ahead of the slowest that it meets; none: any distance.
+    pub max_skew: Option<Duration>,
     /// From one epoch to the next.
     pub interval: Duration,
     /// Ends the run when no source has given an event for this long.
@@ -151,6 +156,8 @@ pub struct Start {
     pub outlets: Outlets,
     /// The present.
     pub clock: Arc<dyn Clock>,
+    /// Reads sources in place of what the project file says; none: nothing does.
+    pub opener: Option<Box<Opener>>,
 }
 
 /// Brings a topology up; must be called within a tokio runtime, which runs its sources.
@@ -158,8 +165,9 @@ pub struct Start {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, interval, until_idle, outlets, clock } = start;
-    let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers));
+    let Start { plan, workers, batch_rows, max_skew, interval, until_idle, outlets, clock, opener } = start;
+    let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers, plan.meetings()));
+    let flow = Arc::new(Flow::new(max_skew.map(micros), traits(&plan), clock.now()));
     let (stop, stopped) = Stop::new();
     let (intake, receivers) = lanes(workers);
     let (outputs, kept) = bounded::<Output>(OUTPUTS);
@@ -186,7 +194,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     for (index, ((intake, inboxes), outboxes)) in receivers.into_iter().zip(inboxes).zip(outboxes).enumerate() {
         let (control, controlled) = bounded(4);
         controls.push(control);
-        let reading = Reading::new(&plan, index, workers, board.clone())?;
+        let reading = Reading::new(&plan, index, workers, board.clone(), flow.clone())?;
         let stages = Stages::new(&plan, index, workers, lanes_between, board.clone())?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs.clone(), control: controlled, stop: stopped.clone() };
@@ -198,9 +206,11 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     let keeper = Keeper::new(plan.clone(), outlets, board.clone(), clock.clone(), stopped, workers, safe)?;
     let keeper = spawn("keeper", move || keeper.run(&kept))?;
     let (stop_sources, stopping) = watch::channel(false);
-    let (sources, entrances) = sources::spawn(&plan, batch_rows, &intake, &stopping, safe_receivers, &clock);
+    let (sources, entrances) =
+        sources::spawn(&plan, batch_rows, &intake, &flow, &stopping, safe_receivers, &clock, opener.as_deref());
     Ok(Running {
         board,
+        flow,
         clock,
         interval,
         until_idle,
@@ -215,6 +225,20 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         source_names: plan.sources.iter().map(|source| source.name.clone()).collect(),
         waiting: watch::channel(vec!["the sources".to_owned()]).0,
     })
+}
+
+/// What has to be known of the sources to read them in step.
+fn traits(plan: &Plan) -> Vec<SourceTraits> {
+    let meetings: Vec<_> = plan.meetings().into_iter().chain(plan.combined_sources()).collect();
+    let meets = |index: u16| -> BTreeSet<u16> {
+        meetings.iter().filter(|sources| sources.contains(&index)).flatten().copied().collect()
+    };
+    let of = |(index, source): (u16, &SourcePlan)| SourceTraits {
+        bounded: source.kind.is_bounded(),
+        kept: matches!(source.kind, SourceKind::Kafka { .. } | SourceKind::File { .. }),
+        meets: meets(index).into_iter().collect(),
+    };
+    (0..).zip(&plan.sources).map(of).collect()
 }
 
 fn spawn<T: Send + 'static>(

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::plan::{Plan, SourcePlan};
 use crate::config::project::{KafkaStart, SourceKind};
 use crate::engine::decode::Format;
+use crate::source::flow::Flow;
 use crate::source::intake::IntakeSender;
 use crate::source::push::PushHandle;
 use crate::source::registry::Registry;
@@ -24,14 +26,19 @@ pub struct Entrances {
     pub ingests: BTreeMap<String, PushHandle>,
 }
 
+/// What reads a source in place of what the project file says: tests that decide what comes when.
+pub type Opener = dyn Fn(&SourcePlan, SourceContext) -> BoxFuture<'static, Result<(), SourceError>> + Send + Sync;
+
 /// Spawns every source of the plan on the current runtime.
 pub(super) fn spawn(
     plan: &Plan,
     batch_rows: usize,
     intake: &IntakeSender,
+    flow: &Arc<Flow>,
     stop: &watch::Receiver<bool>,
     safe: Vec<watch::Receiver<Vec<i64>>>,
     clock: &Arc<dyn Clock>,
+    opener: Option<&Opener>,
 ) -> (JoinSet<Result<(), SourceError>>, Entrances) {
     let mut tasks = JoinSet::new();
     let mut entrances = Entrances::default();
@@ -41,13 +48,17 @@ pub(super) fn spawn(
             index,
             batch_rows,
             intake: intake.clone(),
+            flow: flow.clone(),
             stop: stop.clone(),
             safe,
             clock: clock.clone(),
             // The URL was tried when the project file was read.
             registry: source.registry.as_ref().and_then(|options| Registry::new(options).ok()).map(Arc::new),
         };
-        spawn_one(source, context, &mut tasks, &mut entrances);
+        match opener {
+            Some(opener) => drop(tasks.spawn(opener(source, context))),
+            None => spawn_one(source, context, &mut tasks, &mut entrances),
+        }
     }
     (tasks, entrances)
 }

@@ -18,8 +18,8 @@ struct Row {
     time: i64,
     /// The watermark that it is judged by.
     before: i64,
-    /// Breaks ties of time.
-    place: (usize, usize),
+    /// Breaks ties of time: source, partition, place.
+    place: (usize, usize, usize),
     key: Option<String>,
     columns: BTreeMap<&'static str, Value>,
 }
@@ -105,9 +105,14 @@ pub(super) fn expected(sources: &[Stream; 2], views: &[View]) -> Expected {
 }
 
 fn read(number: usize, source: &Stream, expected: &mut Expected) -> Vec<Row> {
+    let partitions = source.partitions.iter().enumerate();
+    partitions.flat_map(|(partition, events)| read_one((number, partition), source.delay, events, expected)).collect()
+}
+
+fn read_one((number, partition): (usize, usize), delay: i64, events: &[Event], expected: &mut Expected) -> Vec<Row> {
     let mut watermark = BEFORE_ALL;
     let mut rows = Vec::new();
-    for (at, event) in source.events.iter().enumerate() {
+    for (at, event) in events.iter().enumerate() {
         let fields = match event {
             Event::Broken => {
                 expected.letter("decode");
@@ -128,18 +133,18 @@ fn read(number: usize, source: &Stream, expected: &mut Expected) -> Vec<Row> {
         rows.push(Row {
             time: fields.at,
             before: watermark,
-            place: (number, at),
+            place: (number, partition, at),
             key: fields.key.map(key),
             columns: columns.into(),
         });
-        watermark = watermark.max(fields.at - source.delay);
+        watermark = watermark.max(fields.at - delay);
     }
     rows
 }
 
 fn derived(view: usize, at: usize, given: &Given) -> Row {
     let columns = [("f0", given.values[0].clone())].into();
-    Row { time: given.time, before: BEFORE_ALL, place: (2 + view, at), key: Some(given.key.clone()), columns }
+    Row { time: given.time, before: BEFORE_ALL, place: (2 + view, 0, at), key: Some(given.key.clone()), columns }
 }
 
 fn joined(mut row: Row, join: Join, versions: &[Row]) -> Option<Row> {
