@@ -7,6 +7,8 @@
 //! time is reached only when every input has ended. The rules are those of Flink's and Arroyo's, but that idleness is
 //! a state of the input and not a special time.
 
+use std::ops::Range;
+
 use crate::time::Micros;
 
 /// The watermark before the first row.
@@ -99,21 +101,43 @@ pub fn combine(inputs: impl IntoIterator<Item = Progress>) -> Progress {
 }
 
 /// The watermark of whatever has several inputs.
+///
+/// Inputs may be **echoes** of each other: shards of one stage, which all hear the same and say it one after the other.
+/// One of them that is idle while others are not has not heard yet, and may hold rows back that it has yet to give: it
+/// counts as active where it last was.
 #[derive(Clone, Debug)]
 pub struct CombinedWatermark {
     inputs: Vec<Progress>,
+    /// Where each input was when it was last active.
+    last: Vec<Micros>,
+    /// Which inputs are echoes of each other.
+    echoes: Vec<Range<usize>>,
     watermark: Micros,
 }
 
 impl CombinedWatermark {
     /// `inputs` inputs, none of which has said anything.
     pub fn new(inputs: usize) -> Self {
-        Self { inputs: vec![Progress::Active(BEFORE_ALL); inputs], watermark: BEFORE_ALL }
+        Self {
+            inputs: vec![Progress::Active(BEFORE_ALL); inputs],
+            last: vec![BEFORE_ALL; inputs],
+            echoes: Vec::new(),
+            watermark: BEFORE_ALL,
+        }
+    }
+
+    /// The same, with inputs that are echoes of each other.
+    #[must_use]
+    pub fn with_echoes(self, echoes: impl IntoIterator<Item = Range<usize>>) -> Self {
+        Self { echoes: echoes.into_iter().collect(), ..self }
     }
 
     /// Takes what one input says; returns the watermark if that moved it.
     pub fn update(&mut self, input: usize, progress: Progress) -> Option<Micros> {
         *self.inputs.get_mut(input)? = progress;
+        if let (Some(last), Progress::Active(time)) = (self.last.get_mut(input), progress) {
+            *last = time;
+        }
         let watermark = match self.progress() {
             Progress::Active(time) => time,
             Progress::Idle => return None,
@@ -126,7 +150,16 @@ impl CombinedWatermark {
 
     /// The inputs' progress as one.
     pub fn progress(&self) -> Progress {
-        combine(self.inputs.iter().copied())
+        let lags = |at: usize| {
+            let echoes = self.echoes.iter().find(|echoes| echoes.contains(&at));
+            let echoes = echoes.and_then(|echoes| self.inputs.get(echoes.clone()));
+            echoes.is_some_and(|echoes| echoes.iter().any(|echo| *echo != Progress::Idle))
+        };
+        let inputs = self.inputs.iter().zip(&self.last).enumerate();
+        combine(inputs.map(|(at, (progress, last))| match progress {
+            Progress::Idle if lags(at) => Progress::Active(*last),
+            progress => *progress,
+        }))
     }
 
     /// How far it has come.
@@ -179,6 +212,24 @@ mod tests {
         assert_eq!(combined.current(), 50);
         assert_eq!(combined.update(0, Progress::Ended), None, "an idle input may come back");
         assert_eq!(combined.update(1, Progress::Ended), Some(AFTER_ALL));
+    }
+
+    #[test]
+    fn an_echo_that_is_idle_for_itself_has_not_heard_yet() {
+        // Input 0 stands alone, 1 and 2 say the same.
+        let mut combined = CombinedWatermark::new(3).with_echoes([1..3]);
+        combined.update(0, Progress::Ended);
+        combined.update(1, Progress::Active(10));
+        assert_eq!(combined.update(2, Progress::Active(10)), Some(10));
+        assert_eq!(combined.update(1, Progress::Idle), None);
+        assert_eq!(combined.progress(), Progress::Active(10), "the other will be idle too");
+        combined.update(2, Progress::Idle);
+        assert_eq!(combined.progress(), Progress::Idle);
+        assert_eq!(combined.update(1, Progress::Active(50)), None, "the other has rows from before 50");
+        assert_eq!(combined.update(2, Progress::Active(50)), Some(50));
+        combined.update(2, Progress::Idle);
+        assert_eq!(combined.update(1, Progress::Ended), None);
+        assert_eq!(combined.update(2, Progress::Ended), Some(AFTER_ALL));
     }
 
     proptest! {

@@ -4,8 +4,8 @@
 //! turns**, in an order that a script says, or **freely**, a task a partition with random pauses, so that `max-skew` holds
 //! some of them back. The clock is set by hand and stands still but where a script says that partitions fall silent.
 //!
-//! A partition that has been idle has, where the script's [`Story`] is told, only rows from after all that was given before
-//! it woke: what else becomes of them depends on when exactly it was left out.
+//! A partition that has been idle has, where the script's [`Story`] is told, only rows from after all that others have:
+//! what else becomes of them depends on how far those were when it woke.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,21 +75,18 @@ impl Story {
         let steps = draw(&sources, &mut Dice::new(seed), true);
         let mut given = [0, 1].map(|source: usize| vec![0_usize; sources[source].partitions.len()]);
         let mut silent: Vec<Place> = Vec::new();
-        let mut newest = i64::MIN;
         for step in &steps {
             match step {
                 Step::Silent(places) => silent.extend(places),
                 Step::End(_) => {}
                 Step::Give((source, partition), count) => {
-                    let place = (*source, *partition);
-                    if silent.contains(&place) {
-                        silent.retain(|other| *other != place);
-                        wake(&mut sources[*source].partitions[*partition][given[*source][*partition]..], newest);
-                    }
                     let first = given[*source][*partition];
-                    let events = &sources[*source].partitions[*partition];
-                    let times = events[first..first + count].iter().filter_map(time);
-                    newest = times.fold(newest, i64::max);
+                    if silent.contains(&(*source, *partition)) {
+                        silent.retain(|other| *other != (*source, *partition));
+                        let rest = sources[*source].partitions[*partition].split_off(first);
+                        let rest = wake(rest, sources.iter().flat_map(|stream| &stream.partitions).flatten());
+                        sources[*source].partitions[*partition].extend(rest);
+                    }
                     given[*source][*partition] += count;
                 }
             }
@@ -102,17 +99,19 @@ fn time(event: &Event) -> Option<i64> {
     if let Event::Row(fields) = event { Some(fields.at) } else { None }
 }
 
-/// Moves a partition's rest to `least` and later, all by as much.
-fn wake(rest: &mut [Event], least: i64) {
+/// Moves a partition's rest to after all others, all by as much.
+fn wake<'a>(mut rest: Vec<Event>, others: impl Iterator<Item = &'a Event>) -> Vec<Event> {
+    let newest = others.filter_map(time).max().unwrap_or(i64::MIN);
     let earliest = rest.iter().filter_map(time).filter(|at| *at > LONG_AGO).min();
-    let by = earliest.map_or(0, |earliest| least.saturating_sub(earliest).max(0));
-    for event in rest {
+    let by = earliest.map_or(0, |earliest| newest.saturating_sub(earliest).max(0));
+    for event in &mut rest {
         match event {
             Event::Row(fields) if fields.at > LONG_AGO => fields.at += by,
             Event::Row(_) => *event = Event::Timeless,
             _ => {}
         }
     }
+    rest
 }
 
 fn draw(sources: &[Stream; 2], dice: &mut Dice, silences: bool) -> Vec<Step> {
@@ -202,8 +201,17 @@ async fn in_turns(
         match step {
             Step::Give((_, partition), count) => {
                 let events = &sources[number].partitions[*partition][given[*partition]..][..*count];
+                let origin = context.origin(u32::try_from(*partition).unwrap());
+                let wakes = context.flow.is_out(origin);
                 give(context, *partition, given[*partition], events).await?;
                 given[*partition] += count;
+                if wakes {
+                    // Time for everybody to hear of it before another one wakes.
+                    while context.flow.waiting_since(origin).is_none() {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
             }
             Step::End((_, partition)) => context.end(u32::try_from(*partition).unwrap()).await?,
             Step::Silent(silent) => fall_silent(sources, silent, &ended, context, clock).await,
