@@ -20,6 +20,7 @@ pub mod latest;
 pub mod lineage;
 pub mod pieces;
 pub mod rows;
+pub mod skew;
 pub mod state;
 pub mod transform;
 pub mod udf;

@@ -18,6 +18,7 @@ use crate::engine::front::{Front, SourceSteps};
 use crate::engine::ingest::Ingest;
 use crate::engine::watermark::{BEFORE_ALL, PartitionWatermark, Progress, combine};
 use crate::record::{Origin, RawBatch};
+use crate::source::flow::Flow;
 use crate::source::intake::{Intake, owner};
 use crate::time::Micros;
 
@@ -33,10 +34,10 @@ struct Partition {
 }
 
 impl Partition {
-    fn progress(&self) -> Progress {
+    fn progress(&self, idle_advances: bool) -> Progress {
         if self.ended {
             Progress::Ended
-        } else if self.idle {
+        } else if self.idle && !(idle_advances && self.watermark.has_begun()) {
             Progress::Idle
         } else {
             Progress::Active(self.watermark.current())
@@ -48,6 +49,8 @@ struct Source {
     name: String,
     ingest: Ingest,
     idle_timeout: Option<Micros>,
+    /// Whether the watermark of an idle partition moves on with the clock.
+    idle_advances: bool,
     delay: Micros,
     fronts: Vec<Front>,
     announced: bool,
@@ -60,7 +63,7 @@ struct Source {
 impl Source {
     fn progress(&self) -> Progress {
         if self.announced {
-            combine(self.partitions.values().map(Partition::progress))
+            combine(self.partitions.values().map(|partition| partition.progress(self.idle_advances)))
         } else {
             Progress::Active(BEFORE_ALL)
         }
@@ -77,6 +80,7 @@ pub(super) struct Reading {
     /// The views' names, for messages.
     names: Vec<String>,
     board: Arc<Board>,
+    flow: Arc<Flow>,
     resume: Arc<Resume>,
 }
 
@@ -87,12 +91,13 @@ impl Reading {
         worker: usize,
         workers: usize,
         board: Arc<Board>,
+        flow: Arc<Flow>,
         resume: Arc<Resume>,
     ) -> Result<Self, TopologyError> {
         let sources = plan.sources.iter().map(|source| open(source, workers)).collect::<Result<Vec<_>, _>>()?;
         let said = vec![Progress::Active(BEFORE_ALL); sources.len()];
         let names = plan.views.iter().map(|view| view.name.clone()).collect();
-        Ok(Self { worker, workers, sources, said, names, board, resume })
+        Ok(Self { worker, workers, sources, said, names, board, flow, resume })
     }
 
     /// Takes what a source says.
@@ -104,6 +109,7 @@ impl Reading {
                 if let Some(partition) = self.partition(origin) {
                     partition.ended = true;
                 }
+                self.flow.out(origin);
             }
         }
         self.say(given);
@@ -112,10 +118,20 @@ impl Reading {
 
     /// Marks partitions idle that have been silent for their source's idle time.
     pub(super) fn tick(&mut self, now: Micros, given: &mut Given) {
-        for source in &mut self.sources {
+        for (index, source) in (0..).zip(&mut self.sources) {
             let Some(timeout) = source.idle_timeout else { continue };
-            for partition in source.partitions.values_mut() {
-                partition.idle = partition.idle || now.saturating_sub(partition.last_rows) >= timeout;
+            for (number, partition) in &mut source.partitions {
+                let origin = Origin { source: index, partition: *number };
+                // Time in which the reader did not want events does not count.
+                let Some(since) = self.flow.waiting_since(origin) else { continue };
+                let silence = now.saturating_sub(since.max(partition.last_rows));
+                if !partition.ended && silence >= timeout {
+                    partition.idle = true;
+                    self.flow.out(origin);
+                    if source.idle_advances {
+                        partition.watermark.move_with_clock(silence);
+                    }
+                }
             }
         }
         self.say(given);
@@ -168,17 +184,14 @@ impl Reading {
 
     fn read(&mut self, raw: RawBatch, now: Micros, given: &mut Given) -> Result<(), TopologyError> {
         let origin = raw.origin;
-        let combined = self.board.source_watermark(usize::from(origin.source));
         let Some(source) = self.sources.get_mut(usize::from(origin.source)) else { return Ok(()) };
         let Some(partition) = source.partitions.get_mut(&origin.partition) else { return Ok(()) };
         self.board.events_at(raw.len() as u64, now);
         source.events.increment(raw.len() as u64);
         partition.last_rows = now;
         partition.next_offset = raw.offsets.last().map_or(partition.next_offset, |last| last.saturating_add(1));
-        if std::mem::take(&mut partition.idle)
-            && let Some(combined) = combined
-        {
-            partition.watermark.wake(combined);
+        if std::mem::take(&mut partition.idle) {
+            partition.watermark.wake(self.board.come_to(usize::from(origin.source)));
         }
         let first_dead = given.dead.len();
         if source.stopped {
@@ -197,6 +210,7 @@ impl Reading {
                 return Ok(());
             }
         };
+        self.flow.taken(origin, partition.watermark.newest());
         if !rows.times.is_empty() {
             for front in &mut source.fronts {
                 ways::send(front, &rows, None, &self.board, &self.names, given);
@@ -231,6 +245,7 @@ fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
         name: plan.name.clone(),
         ingest,
         idle_timeout: plan.idle_timeout,
+        idle_advances: plan.idle_advances,
         delay: plan.delay,
         fronts: plan.fronts.iter().map(front).collect::<Result<_, _>>()?,
         announced: false,

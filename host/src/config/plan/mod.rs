@@ -7,6 +7,7 @@ mod features;
 mod file_columns;
 mod format;
 mod join;
+mod meeting;
 mod order;
 mod outputs;
 mod services;
@@ -113,6 +114,8 @@ pub struct SourcePlan {
     pub delay: Micros,
     /// After how long without a row a partition is idle; none: never.
     pub idle_timeout: Option<Micros>,
+    /// Whether the watermark of an idle partition moves on with the clock.
+    pub idle_advances: bool,
     /// How far an event time may be ahead of the arrival; none: any distance.
     pub max_ahead: Option<Micros>,
     /// The stateless halves of the views that read it.

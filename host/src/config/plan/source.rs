@@ -68,6 +68,7 @@ pub(super) fn plan(
         created,
         delay: micros(source.watermark_delay),
         idle_timeout: source.idle_timeout.map(micros),
+        idle_advances: source.idle == project::Idle::Advance,
         max_ahead: source.max_ahead.map(micros),
         fronts: Vec::new(),
     })

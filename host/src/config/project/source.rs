@@ -30,8 +30,19 @@ pub struct Source {
     pub watermark_delay: Duration,
     /// After how long without a row a partition is idle; none: never.
     pub idle_timeout: Option<Duration>,
+    /// What becomes of the watermark of an idle partition.
+    pub idle: Idle,
     /// How far an event time may be ahead of the arrival; none: any distance.
     pub max_ahead: Option<Duration>,
+}
+
+/// What becomes of the watermark of an idle partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// It is left out while an active one remains.
+    LeaveOut,
+    /// It moves on with the clock.
+    Advance,
 }
 
 /// Where a source's events come from.
