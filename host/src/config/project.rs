@@ -16,7 +16,7 @@ use super::diagnostics::Spanned;
 use crate::record::ColumnType;
 
 pub use feature::{AggregateName, AggregateUse, Feature, FeatureKind, Of};
-pub use source::{EventTime, Format, KafkaStart, SchemaAt, SchemaField, Source, SourceKind, TimeFormat};
+pub use source::{Dedup, EventTime, Format, KafkaStart, SchemaAt, SchemaField, Source, SourceKind, TimeFormat};
 pub use view::{Emit, Join, JoinKey, Named, OnMiss, Output, OutputTarget, TransformUse, View, Wait, Window};
 
 /// A JSON object, in the order written.

@@ -4,6 +4,7 @@ pub mod aggregate;
 mod chunks;
 pub mod combine;
 pub mod decode;
+pub mod dedup;
 pub mod emission;
 pub mod expression;
 pub mod features;

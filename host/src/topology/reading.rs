@@ -12,6 +12,7 @@ use super::board::Board;
 use super::ways::{self, Given};
 use super::{TopologyError, dead, stop_view};
 use crate::config::plan::{Plan, SourcePlan};
+use crate::engine::dedup::Seen;
 use crate::engine::front::{Front, SourceSteps};
 use crate::engine::ingest::Ingest;
 use crate::engine::watermark::{BEFORE_ALL, PartitionWatermark, Progress, combine};
@@ -21,6 +22,8 @@ use crate::time::Micros;
 
 struct Partition {
     watermark: PartitionWatermark,
+    /// Rows that others may repeat.
+    seen: Seen,
     next_offset: i64,
     last_rows: Micros,
     idle: bool,
@@ -50,6 +53,8 @@ struct Source {
     stopped: bool,
     partitions: BTreeMap<u32, Partition>,
     events: Counter,
+    /// Rows dropped as repeats, where they are.
+    repeats: Option<Counter>,
 }
 
 impl Source {
@@ -130,6 +135,7 @@ impl Reading {
             let delay = source.delay;
             source.partitions.entry(partition).or_insert_with(|| Partition {
                 watermark: PartitionWatermark::new(delay),
+                seen: Seen::default(),
                 next_offset: 0,
                 last_rows: now,
                 idle: false,
@@ -160,7 +166,7 @@ impl Reading {
         if source.stopped {
             return Ok(());
         }
-        let rows = match source.ingest.take(raw, &mut partition.watermark, &mut given.dead) {
+        let rows = match source.ingest.take(raw, &mut partition.watermark, &mut partition.seen, &mut given.dead) {
             Ok(rows) => rows,
             // What was refused before comes again with the batch.
             Err(error) => {
@@ -173,6 +179,9 @@ impl Reading {
                 return Ok(());
             }
         };
+        if let Some(repeats) = &source.repeats {
+            repeats.increment(partition.seen.take_repeats());
+        }
         if !rows.times.is_empty() {
             for front in &mut source.fronts {
                 ways::send(front, &rows, None, &self.board, &self.names, given);
@@ -201,7 +210,8 @@ impl Reading {
 
 fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
     let ingest = Ingest::new(plan.decoding.open(), plan.event_time.clone(), plan.max_ahead).with_created(plan.created);
-    let ingest = ingest.with_steps(SourceSteps::new(plan.transforms.clone())?);
+    let ingest = ingest.with_steps(SourceSteps::new(plan.transforms.clone())?).with_dedup(plan.dedup.clone());
+    let label = || plan.name.clone();
     let front = |front: &Arc<_>| Front::new(Arc::clone(front), workers);
     Ok(Source {
         name: plan.name.clone(),
@@ -212,6 +222,7 @@ fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
         announced: false,
         stopped: false,
         partitions: BTreeMap::new(),
-        events: metrics::counter!("millrace_events_total", "source" => plan.name.clone()),
+        events: metrics::counter!("millrace_events_total", "source" => label()),
+        repeats: plan.dedup.as_ref().map(|_| metrics::counter!("millrace_repeats_total", "source" => label())),
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Uri};
 
 use super::super::diagnostics::Spanned;
-use super::super::project::{KafkaStart, Source, SourceKind};
+use super::super::project::{Dedup, KafkaStart, Source, SourceKind};
 use super::super::section::{Section, Value};
 use super::{format, schema, view};
 
@@ -59,8 +59,8 @@ pub(super) fn read(
     let delay = section.get("watermark-delay").and_then(|value| value.duration()).unwrap_or_default();
     let idle = section.get("idle-timeout").and_then(|value| value.duration_or_off());
     let ahead = section.get("max-ahead").and_then(|value| value.duration_or_off());
+    let dedup = section.get("dedup").map(|value| dedup(&value));
     section.not_yet_true("record", "`record` is");
-    section.not_yet("dedup", "`dedup` is");
     section.not_yet("idle", "`idle` is");
     if inherits_unknown {
         section.finish_as_partial()
@@ -78,10 +78,26 @@ pub(super) fn read(
         transforms: transforms.unwrap_or_default(),
         event_time: schema.event_time?,
         created: schema.created,
+        dedup: dedup.flatten(),
         watermark_delay: delay,
         idle_timeout: idle.unwrap_or(default_idle),
         max_ahead: ahead.unwrap_or(default_ahead),
     })
+}
+
+/// `dedup = { on = ["id"], within = "10m" }`
+fn dedup(value: &Value<'_>) -> Option<Dedup> {
+    let mut section = value.section()?;
+    let on = section.require("on").map(|value| {
+        let items = value.one_or_items();
+        if items.is_empty() {
+            value.error("`on` is empty: say which columns repeats have in common");
+        }
+        items.iter().filter_map(Value::string).collect::<Vec<_>>()
+    });
+    let within = section.require("within").and_then(|value| value.positive_duration());
+    section.finish();
+    Some(Dedup { on: on.filter(|on| !on.is_empty())?, within: within? })
 }
 
 /// A key of another type was meant for another source; one that was inherited only does not apply.
