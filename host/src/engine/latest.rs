@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use super::emission::{Emission, EmissionKind, OnlineRows};
 use super::key;
@@ -36,14 +37,18 @@ impl LatestPlan {
         columns.extend(batch.inputs.iter().cloned());
         let rows = RecordBatch::try_new(self.schema.clone(), columns)?;
         let mut newest: HashMap<&[u8], (u32, i64)> = HashMap::with_capacity(batch.len());
-        for (row, time) in (0_u32..).zip(batch.times.iter()) {
-            let entry = newest.entry(batch.keys.get(row as usize)).or_insert((row, *time));
-            let later = || {
-                let position = |row: u32| batch.lineage.position(row as usize);
-                *time == entry.1 && position(row) >= position(entry.0)
-            };
-            if *time > entry.1 || later() {
-                *entry = (row, *time);
+        for (row, time) in (0_u32..).zip(batch.times.iter().copied()) {
+            match newest.entry(batch.keys.get(row as usize)) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert((row, time));
+                }
+                Entry::Occupied(mut known) => {
+                    let (other, at) = *known.get();
+                    let position = |row: u32| batch.lineage.position(row as usize);
+                    if time > at || (time == at && position(row) >= position(other)) {
+                        known.insert((row, time));
+                    }
+                }
             }
         }
         let mut chosen: Vec<u32> = newest.into_values().map(|(row, _)| row).collect();
