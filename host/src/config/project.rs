@@ -16,7 +16,7 @@ use super::diagnostics::Spanned;
 use crate::record::ColumnType;
 
 pub use feature::{AggregateName, AggregateUse, Feature, FeatureKind, Of};
-pub use source::{EventTime, Format, Idle, KafkaStart, SchemaAt, SchemaField, Source, SourceKind, TimeFormat};
+pub use source::{Dedup, EventTime, Format, Idle, KafkaStart, SchemaAt, SchemaField, Source, SourceKind, TimeFormat};
 pub use view::{Delivery, Emit, Join, JoinKey, Named, OnMiss, Output, OutputTarget, TransformUse, View, Wait, Window};
 
 /// A JSON object, in the order written.

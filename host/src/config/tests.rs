@@ -156,6 +156,8 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!((*start, *bounded, group.as_str()), (KafkaStart::At(1_767_225_600_000_000), true, "mine"));
     let properties: Vec<_> = properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(properties, [("fetch.wait.max.ms", "50"), ("security.protocol", "plaintext")]);
+    let dedup = project.source("orders").unwrap().dedup.as_ref().unwrap();
+    assert_eq!((dedup.on[1].as_str(), dedup.within), ("at", Duration::from_secs(3_600)));
     let transforms = &project.source("orders").unwrap().transforms;
     assert_eq!((transforms.len(), transforms[1].output.as_ref().unwrap()[0].1.as_str()), (2, "price_km"));
     let trades = project.source("trades").unwrap();

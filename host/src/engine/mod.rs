@@ -6,6 +6,7 @@ pub mod checkpoint;
 mod chunks;
 pub mod combine;
 pub mod decode;
+pub mod dedup;
 pub mod emission;
 pub mod expression;
 pub mod features;

@@ -14,6 +14,7 @@ use super::ways::{self, Given};
 use super::{TopologyError, dead, stop_view};
 use crate::config::plan::{Plan, SourcePlan};
 use crate::engine::checkpoint::PartitionMark;
+use crate::engine::dedup::Seen;
 use crate::engine::front::{Front, SourceSteps};
 use crate::engine::ingest::Ingest;
 use crate::engine::watermark::{BEFORE_ALL, PartitionWatermark, Progress, combine};
@@ -27,6 +28,8 @@ const NOTHING_READ: i64 = -1;
 
 struct Partition {
     watermark: PartitionWatermark,
+    /// Rows that others may repeat.
+    seen: Seen,
     next_offset: i64,
     last_rows: Micros,
     idle: bool,
@@ -58,6 +61,8 @@ struct Source {
     stopped: bool,
     partitions: BTreeMap<u32, Partition>,
     events: Counter,
+    /// Rows dropped as repeats, where they are.
+    repeats: Option<Counter>,
 }
 
 impl Source {
@@ -170,6 +175,7 @@ impl Reading {
                     || PartitionWatermark::new(delay),
                     |mark| PartitionWatermark::resumed(delay, mark.watermark, mark.newest),
                 ),
+                seen: Seen::default(),
                 next_offset: mark.map_or(NOTHING_READ, |mark| mark.next_offset),
                 last_rows: now,
                 idle: mark.is_some_and(|mark| mark.idle),
@@ -197,7 +203,7 @@ impl Reading {
         if source.stopped {
             return Ok(());
         }
-        let rows = match source.ingest.take(raw, &mut partition.watermark, &mut given.dead) {
+        let rows = match source.ingest.take(raw, &mut partition.watermark, &mut partition.seen, &mut given.dead) {
             Ok(rows) => rows,
             // What was refused before comes again with the batch.
             Err(error) => {
@@ -211,6 +217,9 @@ impl Reading {
             }
         };
         self.flow.taken(origin, partition.watermark.newest());
+        if let Some(repeats) = &source.repeats {
+            repeats.increment(partition.seen.take_repeats());
+        }
         if !rows.times.is_empty() {
             for front in &mut source.fronts {
                 ways::send(front, &rows, None, &self.board, &self.names, given);
@@ -239,7 +248,8 @@ impl Reading {
 
 fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
     let ingest = Ingest::new(plan.decoding.open(), plan.event_time.clone(), plan.max_ahead).with_created(plan.created);
-    let ingest = ingest.with_steps(SourceSteps::new(plan.transforms.clone())?);
+    let ingest = ingest.with_steps(SourceSteps::new(plan.transforms.clone())?).with_dedup(plan.dedup.clone());
+    let label = || plan.name.clone();
     let front = |front: &Arc<_>| Front::new(Arc::clone(front), workers);
     Ok(Source {
         name: plan.name.clone(),
@@ -251,6 +261,7 @@ fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
         announced: false,
         stopped: false,
         partitions: BTreeMap::new(),
-        events: metrics::counter!("millrace_events_total", "source" => plan.name.clone()),
+        events: metrics::counter!("millrace_events_total", "source" => label()),
+        repeats: plan.dedup.as_ref().map(|_| metrics::counter!("millrace_repeats_total", "source" => label())),
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Uri};
 
 use super::super::diagnostics::Spanned;
-use super::super::project::{Idle, KafkaStart, Source, SourceKind};
+use super::super::project::{Dedup, Idle, KafkaStart, Source, SourceKind};
 use super::super::section::{Section, Value};
 use super::{format, schema, view};
 
@@ -60,8 +60,8 @@ pub(super) fn read(
     let idle = section.get("idle-timeout").and_then(|value| value.duration_or_off());
     let on_idle = section.get("idle").map(|value| (on_idle(&value), value));
     let ahead = section.get("max-ahead").and_then(|value| value.duration_or_off());
+    let dedup = section.get("dedup").map(|value| dedup(&value));
     section.not_yet_true("record", "`record` is");
-    section.not_yet("dedup", "`dedup` is");
     if inherits_unknown {
         section.finish_as_partial()
     } else {
@@ -87,6 +87,7 @@ pub(super) fn read(
         transforms: transforms.unwrap_or_default(),
         event_time: schema.event_time?,
         created: schema.created,
+        dedup: dedup.flatten(),
         watermark_delay: delay,
         idle_timeout,
         idle: on_idle,
@@ -97,6 +98,21 @@ pub(super) fn read(
 /// What becomes of the watermark of an idle partition.
 fn on_idle(value: &Value<'_>) -> Idle {
     value.choice(&[("leave-out", Idle::LeaveOut), ("advance", Idle::Advance)]).unwrap_or(Idle::LeaveOut)
+}
+
+/// `dedup = { on = ["id"], within = "10m" }`
+fn dedup(value: &Value<'_>) -> Option<Dedup> {
+    let mut section = value.section()?;
+    let on = section.require("on").map(|value| {
+        let items = value.one_or_items();
+        if items.is_empty() {
+            value.error("`on` is empty: say which columns repeats have in common");
+        }
+        items.iter().filter_map(Value::string).collect::<Vec<_>>()
+    });
+    let within = section.require("within").and_then(|value| value.positive_duration());
+    section.finish();
+    Some(Dedup { on: on.filter(|on| !on.is_empty())?, within: within? })
 }
 
 /// A key of another type was meant for another source; one that was inherited only does not apply.

@@ -28,6 +28,7 @@ use super::project;
 use crate::engine::aggregate::builtin::Ties;
 use crate::engine::combine::CombinePlan;
 use crate::engine::decode::{Decoding, EventTime};
+use crate::engine::dedup::DedupPlan;
 use crate::engine::front::{FrontPlan, TransformStep};
 use crate::engine::join::JoinPlan;
 use crate::engine::key;
@@ -110,6 +111,8 @@ pub struct SourcePlan {
     pub event_time: EventTime,
     /// The column that says when a row was created, if there is one, by its index before the event timestamp was added.
     pub created: Option<usize>,
+    /// Which rows are dropped as repeats; by their columns' index as above.
+    pub dedup: Option<DedupPlan>,
     /// How far the watermark stays behind the greatest event time.
     pub delay: Micros,
     /// After how long without a row a partition is idle; none: never.
