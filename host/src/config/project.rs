@@ -95,6 +95,8 @@ impl Project {
 pub struct Serve {
     /// Where features are served.
     pub http: Spanned<SocketAddr>,
+    /// Where operators ask: a loopback address; none: the usual one, or another where that is taken.
+    pub admin: Option<Spanned<SocketAddr>>,
 }
 
 /// `[runtime]`

@@ -6,7 +6,7 @@
 mod backoff;
 mod batch;
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod file;
 pub mod intake;
 pub mod kafka;
@@ -14,6 +14,7 @@ pub mod lines;
 pub mod parquet;
 pub mod push;
 pub mod registry;
+pub mod replay;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -58,12 +59,17 @@ impl SourceContext {
     }
 
     /// Hands a batch on, with the schemas that its events name; waits for those, and where its worker is busy.
-    async fn give(&self, mut batch: RawBatch) -> Result<(), SourceError> {
+    async fn give(&self, batch: RawBatch) -> Result<(), SourceError> {
+        Ok(self.intake.send(Intake::Data(self.with_schemas(batch).await)).await?)
+    }
+
+    /// The batch with the schemas that its events name.
+    async fn with_schemas(&self, mut batch: RawBatch) -> RawBatch {
         if let Some(registry) = &self.registry {
             let schemas = registry.resolve(&batch, self).await;
             batch.beside.get_or_insert_default().schemas = schemas;
         }
-        Ok(self.intake.send(Intake::Data(batch)).await?)
+        batch
     }
 
     /// Runs `work` until it ends or the source is to stop; then `work` is dropped at its next await, and what it had

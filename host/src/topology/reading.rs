@@ -3,12 +3,14 @@
 //! Always true: a partition's events are taken in their order; after the messages of its rows comes the progress that
 //! they made, so that a shard never hears of a watermark before the rows below it.
 
+mod replay;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use metrics::Counter;
 
-use super::board::Board;
+use super::board::{Board, Cell};
 use super::ways::{self, Given};
 use super::{TopologyError, dead};
 use crate::config::plan::{Plan, SourcePlan};
@@ -25,6 +27,8 @@ struct Partition {
     last_rows: Micros,
     idle: bool,
     ended: bool,
+    /// Where others see how far it has come.
+    cell: Arc<Cell>,
 }
 
 impl Partition {
@@ -37,6 +41,10 @@ impl Partition {
             Progress::Active(self.watermark.current())
         }
     }
+
+    fn show(&self) {
+        self.cell.moved(&self.watermark, self.progress());
+    }
 }
 
 struct Source {
@@ -47,6 +55,7 @@ struct Source {
     announced: bool,
     partitions: BTreeMap<u32, Partition>,
     events: Counter,
+    replayed: Counter,
 }
 
 impl Source {
@@ -85,9 +94,11 @@ impl Reading {
         match intake {
             Intake::Partitions { source, count } => self.announce(source, count, now),
             Intake::Data(raw) => self.read(raw, now, given)?,
+            Intake::Replay(replay) => self.replay(replay, now, given)?,
             Intake::End(origin) => {
                 if let Some(partition) = self.partition(origin) {
                     partition.ended = true;
+                    partition.show();
                 }
             }
         }
@@ -100,7 +111,10 @@ impl Reading {
         for source in &mut self.sources {
             let Some(timeout) = source.idle_timeout else { continue };
             for partition in source.partitions.values_mut() {
-                partition.idle = partition.idle || now.saturating_sub(partition.last_rows) >= timeout;
+                if !partition.idle && now.saturating_sub(partition.last_rows) >= timeout {
+                    partition.idle = true;
+                    partition.show();
+                }
             }
         }
         self.say(given);
@@ -125,12 +139,14 @@ impl Reading {
         self.board.announce(usize::from(index));
         for partition in (0..count).filter(|p| owner(Origin { source: index, partition: *p }, workers) == worker) {
             let delay = source.delay;
+            let cell = self.board.cell(Origin { source: index, partition });
             source.partitions.entry(partition).or_insert_with(|| Partition {
                 watermark: PartitionWatermark::new(delay),
                 next_offset: 0,
                 last_rows: now,
                 idle: false,
                 ended: false,
+                cell,
             });
         }
     }
@@ -154,13 +170,15 @@ impl Reading {
             partition.watermark.wake(combined);
         }
         let first_dead = given.dead.len();
+        partition.cell.read(&raw.offsets);
         let rows = source.ingest.take(raw, &mut partition.watermark, &mut given.dead)?;
+        partition.show();
         if !rows.times.is_empty() {
             for front in &mut source.fronts {
                 ways::send(front, &rows, None, &self.board, &self.names, given);
             }
         }
-        dead::count(given.dead.get(first_dead..).unwrap_or_default());
+        dead::count(given.dead.get(first_dead..).unwrap_or_default(), &self.board);
         Ok(())
     }
 
@@ -192,5 +210,6 @@ fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
         announced: false,
         partitions: BTreeMap::new(),
         events: metrics::counter!("millrace_events_total", "source" => plan.name.clone()),
+        replayed: metrics::counter!("millrace_replayed_events_total", "source" => plan.name.clone()),
     })
 }

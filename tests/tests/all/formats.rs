@@ -238,7 +238,7 @@ fn a_followed_file_is_served_as_it_grows() {
         (dead == 1).then_some(())
     });
     served.terminate();
-    let letters = project.call("dead-letters", ["STREAM=csv"]).finish(START).stdout;
+    let letters = project.call("dead-letters list", ["STREAM=csv"]).finish(START).stdout;
     assert!(letters.contains(r#""detail":"line 3: field at: \"never\" is no number""#), "{letters}");
 }
 

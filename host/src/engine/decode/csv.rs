@@ -67,7 +67,10 @@ impl CsvDecoder {
 impl Decoder for CsvDecoder {
     fn decode(&mut self, raw: &RawBatch) -> Decoded {
         let beside = raw.beside.as_deref();
-        self.read_heading(beside.map_or(&Bytes::new(), |beside| &beside.heading));
+        // Events that are read anew come without: the heading known is theirs too.
+        if let Some(beside) = beside {
+            self.read_heading(&beside.heading);
+        }
         let Self { rows, record, places, .. } = self;
         rows.decode(raw, |rows, event| {
             let read = match places {
