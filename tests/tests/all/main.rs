@@ -11,6 +11,7 @@ mod drivers;
 mod feed;
 mod formats;
 mod fraud;
+mod hazelcast;
 mod layers;
 mod market;
 mod outputs;
