@@ -8,6 +8,7 @@ mod replay;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use metrics::Counter;
 
 use super::board::{Board, Cell};
@@ -56,6 +57,8 @@ struct Source {
     partitions: BTreeMap<u32, Partition>,
     events: Counter,
     replayed: Counter,
+    /// The newest heading of its files, which events that are read anew do not bring.
+    heading: Bytes,
 }
 
 impl Source {
@@ -171,6 +174,9 @@ impl Reading {
         }
         let first_dead = given.dead.len();
         partition.cell.read(&raw.offsets);
+        if let Some(beside) = &raw.beside {
+            source.heading.clone_from(&beside.heading);
+        }
         let rows = source.ingest.take(raw, &mut partition.watermark, &mut given.dead)?;
         partition.show();
         if !rows.times.is_empty() {
@@ -210,6 +216,7 @@ fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
         announced: false,
         partitions: BTreeMap::new(),
         events: metrics::counter!("millrace_events_total", "source" => plan.name.clone()),
+        heading: Bytes::new(),
         replayed: metrics::counter!("millrace_replayed_events_total", "source" => plan.name.clone()),
     })
 }

@@ -67,10 +67,7 @@ impl CsvDecoder {
 impl Decoder for CsvDecoder {
     fn decode(&mut self, raw: &RawBatch) -> Decoded {
         let beside = raw.beside.as_deref();
-        // Events that are read anew come without: the heading known is theirs too.
-        if let Some(beside) = beside {
-            self.read_heading(&beside.heading);
-        }
+        self.read_heading(beside.map_or(&Bytes::new(), |beside| &beside.heading));
         let Self { rows, record, places, .. } = self;
         rows.decode(raw, |rows, event| {
             let read = match places {

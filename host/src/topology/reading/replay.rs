@@ -43,14 +43,15 @@ impl Reading {
     /// Returns how many dead letters that made at once.
     fn read_anew(
         &mut self,
-        batch: RawBatch,
+        mut batch: RawBatch,
         view: Option<u16>,
         now: Micros,
         given: &mut Given,
     ) -> Result<usize, TopologyError> {
         let index = usize::from(batch.origin.source);
         let combined = self.board.source_watermark(index);
-        let Some(Source { ingest, fronts, partitions, delay, replayed, .. }) = self.sources.get_mut(index) else {
+        let Some(Source { ingest, fronts, partitions, delay, replayed, heading, .. }) = self.sources.get_mut(index)
+        else {
             return Ok(0);
         };
         let partition = partitions.get_mut(&batch.origin.partition);
@@ -60,6 +61,9 @@ impl Reading {
         let watermark = partition.map_or(&mut gone, |partition| &mut partition.watermark);
         if let Some(combined) = combined.filter(|_| quiet) {
             watermark.wake(combined);
+        }
+        if !heading.is_empty() {
+            batch.beside.get_or_insert_default().heading.clone_from(heading);
         }
         replayed.increment(batch.len() as u64);
         self.board.events_at(0, now);

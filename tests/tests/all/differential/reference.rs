@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::streams::{Event, Stream, key};
-use super::views::{Aggregate, Column, Feature, Filter, From, Join, View, Window};
+use super::views::{Aggregate, Column, Feature, Filter, From, Join, View, Window, is_folded};
 
 const BEFORE_ALL: i64 = i64::MIN;
 
@@ -22,6 +22,9 @@ struct Row {
     place: (usize, usize),
     key: Option<String>,
     columns: BTreeMap<&'static str, Value>,
+    /// As of the row of a view that it is.
+    optional: bool,
+    again: bool,
 }
 
 impl Row {
@@ -40,6 +43,8 @@ pub(super) struct Given {
     pub(super) optional: bool,
     /// Rows behind the watermark may have made it come several times.
     pub(super) again: bool,
+    /// The watermark that it is judged by where it is read.
+    before: i64,
 }
 
 /// All that must come out.
@@ -47,9 +52,6 @@ pub(super) struct Given {
 pub(super) struct Expected {
     pub(super) views: Vec<Vec<Given>>,
     pub(super) dead: BTreeMap<&'static str, u64>,
-    /// How many of the late ones may have gone without a word: what they would have been joined with is let go of, and
-    /// a row without a match is left out before it is judged.
-    pub(super) unsure: u64,
 }
 
 impl Expected {
@@ -62,7 +64,8 @@ impl Expected {
 pub(super) fn expected(sources: &[Stream; 2], views: &[View]) -> Expected {
     let mut expected = Expected::default();
     let rows: Vec<Vec<Row>> = (0..).zip(sources).map(|(number, source)| read(number, source, &mut expected)).collect();
-    for view in views {
+    for (number, view) in views.iter().enumerate() {
+        let folded = is_folded(views, number);
         let mut input: Vec<Row> = match view.from {
             From::A => rows[0].clone(),
             From::B => rows[1].clone(),
@@ -71,16 +74,14 @@ pub(super) fn expected(sources: &[Stream; 2], views: &[View]) -> Expected {
                 (0..).zip(&expected.views[other]).map(|(at, given)| derived(other, at, given)).collect()
             }
         };
-        if let Some(join) = view.join {
-            input = input.into_iter().filter_map(|row| joined(row, join, &rows[1])).collect();
-        }
-        input.retain(|row| view.filter.is_none_or(|filter| passes(filter, row)));
-        let late = |row: &Row| is_late(view, row);
-        let (late, input): (Vec<Row>, Vec<Row>) = input.into_iter().partition(late);
+        let passing = |row: &Row| view.filter.is_none_or(|filter| passes(filter, row));
+        // What is late is told before a join, and else behind the filter.
+        input.retain(|row| view.join.is_some() || passing(row));
+        let late = |row: &Row| is_late(view, folded, row);
+        let (late, mut input): (Vec<Row>, Vec<Row>) = input.into_iter().partition(late);
         late.iter().for_each(|_| expected.letter("late"));
-        let by_match = view.filter.is_some_and(|Filter(column)| column == Column::Joined);
-        if view.join.is_some_and(|join| join.drops || by_match) {
-            expected.unsure += late.len() as u64;
+        if let Some(join) = view.join {
+            input = input.into_iter().filter_map(|row| joined(row, join, &rows[1])).filter(passing).collect();
         }
         let mut keys: BTreeMap<String, Vec<Row>> = BTreeMap::new();
         for row in input {
@@ -96,7 +97,9 @@ pub(super) fn expected(sources: &[Stream; 2], views: &[View]) -> Expected {
                 Window::Latest => latest(view, &key, &rows, &mut given),
                 Window::Session { gap } => session(view, gap, &key, &rows, &mut given),
                 Window::Over { .. } => over(view, &key, &rows, &mut given),
-                Window::Grid { size, step, offset } => grid(view, (size, step, offset), &key, &rows, &mut given),
+                Window::Grid { size, step, offset } => {
+                    grid(view, folded, (size, step, offset), &key, &rows, &mut given);
+                }
             }
         }
         expected.views.push(given);
@@ -131,6 +134,8 @@ fn read(number: usize, source: &Stream, expected: &mut Expected) -> Vec<Row> {
             place: (number, at),
             key: fields.key.map(key),
             columns: columns.into(),
+            optional: false,
+            again: false,
         });
         watermark = watermark.max(fields.at - source.delay);
     }
@@ -139,7 +144,8 @@ fn read(number: usize, source: &Stream, expected: &mut Expected) -> Vec<Row> {
 
 fn derived(view: usize, at: usize, given: &Given) -> Row {
     let columns = [("f0", given.values[0].clone())].into();
-    Row { time: given.time, before: BEFORE_ALL, place: (2 + view, at), key: Some(given.key.clone()), columns }
+    let Given { time, before, optional, again, .. } = *given;
+    Row { time, before, place: (2 + view, at), key: Some(given.key.clone()), columns, optional, again }
 }
 
 fn joined(mut row: Row, join: Join, versions: &[Row]) -> Option<Row> {
@@ -167,10 +173,11 @@ fn floor(time: i64, step: i64, offset: i64) -> i64 {
     (time - offset).div_euclid(step) * step + offset
 }
 
-fn is_late(view: &View, row: &Row) -> bool {
+fn is_late(view: &View, folded: bool, row: &Row) -> bool {
     match view.window {
         Window::Latest => view.join.is_some() && row.time < row.before,
         Window::Session { .. } | Window::Over { .. } => row.time < row.before,
+        Window::Grid { step, offset, .. } if folded => floor(row.time, step, offset) + step <= row.before,
         Window::Grid { size, step, offset } => {
             floor(row.time + size, step, offset) <= row.before.saturating_sub(view.lateness)
         }
@@ -188,7 +195,14 @@ fn latest(view: &View, key: &str, rows: &[Row], out: &mut Vec<Given>) {
     for row in rows {
         let values = view.features.iter().map(|feature| row.get(feature.of).clone()).collect();
         let values = with_double(view, values);
-        out.push(Given { key: key.to_owned(), time: row.time, values, optional: false, again: false });
+        out.push(Given {
+            key: key.to_owned(),
+            time: row.time,
+            values,
+            optional: row.optional,
+            again: row.again,
+            before: row.before,
+        });
     }
 }
 
@@ -197,7 +211,7 @@ fn session(view: &View, gap: i64, key: &str, rows: &[Row], out: &mut Vec<Given>)
         let values = view.features.iter().map(|feature| value(feature, feature.rows, rows.iter())).collect();
         let time = rows[rows.len() - 1].time + gap - 1;
         let values = with_double(view, values);
-        out.push(Given { key: key.to_owned(), time, values, optional: false, again: false });
+        out.push(Given { key: key.to_owned(), time, values, optional: false, again: false, before: BEFORE_ALL });
     }
 }
 
@@ -210,11 +224,18 @@ fn over(view: &View, key: &str, rows: &[Row], out: &mut Vec<Given>) {
             value(feature, most, rows.iter().filter(|other| (since..=row.time).contains(&other.time)))
         };
         let values = with_double(view, view.features.iter().map(of).collect());
-        out.push(Given { key: key.to_owned(), time: row.time, values, optional: false, again: false });
+        out.push(Given {
+            key: key.to_owned(),
+            time: row.time,
+            values,
+            optional: false,
+            again: false,
+            before: BEFORE_ALL,
+        });
     }
 }
 
-fn grid(view: &View, own: (i64, i64, i64), key: &str, rows: &[Row], out: &mut Vec<Given>) {
+fn grid(view: &View, folded: bool, own: (i64, i64, i64), key: &str, rows: &[Row], out: &mut Vec<Given>) {
     let spec = |feature: &Feature| match feature.window {
         Some(Window::Grid { size, step, offset }) => (size, step, offset),
         _ => own,
@@ -250,7 +271,7 @@ fn grid(view: &View, own: (i64, i64, i64), key: &str, rows: &[Row], out: &mut Ve
         let values = view.features.iter().map(|feature| value(feature, feature.rows, within(spec(feature), end)));
         (with_double(view, values.collect()), specs.iter().all(|spec| within(*spec, end).next().is_none()))
     };
-    let again = rows.iter().any(|row| row.time < row.before);
+    let again = !folded && rows.iter().any(|row| row.time < row.before);
     for end in ends {
         let (values, absent) = at(end);
         if absent && !view.emit_empty {
@@ -265,7 +286,7 @@ fn grid(view: &View, own: (i64, i64, i64), key: &str, rows: &[Row], out: &mut Ve
             }
             optional = like;
         }
-        out.push(Given { key: key.to_owned(), time: end - 1, values, optional, again });
+        out.push(Given { key: key.to_owned(), time: end - 1, values, optional, again, before: BEFORE_ALL });
     }
 }
 
