@@ -46,7 +46,9 @@ impl Administering {
         started: Micros,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self> {
-        let address = AddressFile::write(&project.data_dir, listener.local_addr().context("serve.admin")?)?;
+        let bound = listener.local_addr().context("serve.admin")?;
+        let address = AddressFile::write(&project.data_dir, bound)?;
+        tracing::info!("operators are answered on http://{bound}");
         let wiring = Wiring { plan: plan.clone(), board: running.board().clone(), edges: edges(project, plan) };
         let services = project.services.iter().map(|service| service.name.value.clone()).collect::<Vec<_>>();
         let entities = project
@@ -79,6 +81,17 @@ impl Administering {
 
 /// The address in the data folder, there for as long as this is.
 struct AddressFile(PathBuf);
+
+/// Removes the address that a process left which was killed: whoever has just locked the folder calls this.
+pub(super) fn forget(folder: &Path) -> Result<()> {
+    let path = folder.join(ADDRESS);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
 
 impl AddressFile {
     fn write(folder: &Path, address: SocketAddr) -> Result<Self> {

@@ -56,6 +56,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     let (project, plan) = args.project.plan()?;
     let plan = Arc::new(plan);
     let _lock = lock(&project.data_dir)?;
+    administering::forget(&project.data_dir)?;
     let metrics = serving::record_metrics()?;
     let hub = Arc::new(hub(&project, &plan));
     let (outlets, reader) = open(&project, &plan, &hub)?;

@@ -125,6 +125,10 @@ fn letters_are_listed_shown_and_replayed_once() {
     let nobody = call(&project, "replay", &["--all"]);
     assert!(nobody.stderr.contains("nobody runs the project"), "{}", nobody.stderr);
 
+    // What a process that was killed leaves behind leads nobody astray.
+    fs::write(project.path("data/admin-address"), "127.0.0.1:1\n").unwrap();
+    assert_eq!(list(&project, &[]).len(), 4);
+
     // With the type mended all find their place, each once.
     let served = start(&project, "float64");
     let said = good(call(&project, "replay", &["--all"]));
