@@ -252,7 +252,7 @@ impl Shard {
         self.pass_on(&rows, board, names, given);
         self.give(out, board, names, given, outputs)?;
         if moved.is_some() && !matches!(self.operator, Operator::Join(..)) {
-            board.view_watermark_is(usize::from(self.view), self.worker, watermark);
+            board.view_progress(usize::from(self.view), self.worker, watermark, self.newest);
         }
         self.say(given, outputs);
         Ok(())

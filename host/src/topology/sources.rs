@@ -15,16 +15,19 @@ use crate::source::flow::Flow;
 use crate::source::intake::IntakeSender;
 use crate::source::push::PushHandle;
 use crate::source::registry::Registry;
+use crate::source::replay::ReplayHandle;
 use crate::source::{SourceContext, SourceError, file, kafka, parquet as parquet_file, push, websocket};
 use crate::time::Clock;
 
 /// Where others hand events in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Entrances {
     /// Push sources, by name.
     pub pushes: BTreeMap<String, PushHandle>,
     /// WebSocket endpoints, by path.
     pub ingests: BTreeMap<String, PushHandle>,
+    /// Where events of each source are read anew, by its name.
+    pub replays: BTreeMap<String, ReplayHandle>,
 }
 
 /// What reads a source in place of what the project file says: tests that decide what comes when.
@@ -65,12 +68,26 @@ pub(super) fn spawn(
         };
         let own = common.positions.iter().filter(|(origin, _)| origin.source == index);
         let positions = own.map(|(origin, next)| (origin.partition, *next)).collect();
+        let readers = source.fronts.iter().map(|front| front.view);
+        let replay = ReplayHandle::new(context.again(), readers, never_again(source));
+        entrances.replays.insert(source.name.clone(), replay);
         match opener {
             Some(opener) => drop(tasks.spawn(opener(source, context))),
             None => spawn_one(source, context, positions, &mut tasks, &mut entrances),
         }
     }
     (tasks, entrances)
+}
+
+/// Why events of a source cannot be read anew from what a dead letter holds of them.
+fn never_again(source: &SourcePlan) -> Option<&'static str> {
+    match (&source.decoding.format, &source.kind) {
+        (Format::Columns, _) => Some("of a Parquet file's row a letter has only its values as JSON: mend the file"),
+        (Format::Raw, SourceKind::Kafka { .. }) => {
+            Some("a letter has no key and no headers, which are columns of raw events: produce them again")
+        }
+        _ => None,
+    }
 }
 
 fn spawn_one(

@@ -5,11 +5,13 @@
 mod aggregates;
 mod bad_input;
 mod cases;
+mod dead_letters;
 mod differential;
 mod drivers;
 mod feed;
 mod formats;
 mod fraud;
+mod hazelcast;
 mod layers;
 mod market;
 mod outputs;
