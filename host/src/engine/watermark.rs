@@ -134,9 +134,24 @@ impl CombinedWatermark {
 
     /// Takes what one input says; returns the watermark if that moved it.
     pub fn update(&mut self, input: usize, progress: Progress) -> Option<Micros> {
+        self.update_knowing(input, progress, |_| false)
+    }
+
+    /// As [`Self::update`], where `awake` knows of inputs that were idle and no longer are, but have not said so yet.
+    pub fn update_knowing(
+        &mut self,
+        input: usize,
+        progress: Progress,
+        awake: impl Fn(usize) -> bool,
+    ) -> Option<Micros> {
         *self.inputs.get_mut(input)? = progress;
         if let (Some(last), Progress::Active(time)) = (self.last.get_mut(input), progress) {
             *last = time;
+        }
+        for (at, (progress, last)) in self.inputs.iter_mut().zip(&self.last).enumerate() {
+            if *progress == Progress::Idle && awake(at) {
+                *progress = Progress::Active(*last);
+            }
         }
         let watermark = match self.progress() {
             Progress::Active(time) => time,
@@ -212,6 +227,17 @@ mod tests {
         assert_eq!(combined.current(), 50);
         assert_eq!(combined.update(0, Progress::Ended), None, "an idle input may come back");
         assert_eq!(combined.update(1, Progress::Ended), Some(AFTER_ALL));
+    }
+
+    #[test]
+    fn an_input_that_is_known_to_be_awake_is_waited_for_before_it_says_so() {
+        let mut combined = CombinedWatermark::new(2);
+        combined.update(0, Progress::Active(10));
+        assert_eq!(combined.update(1, Progress::Active(20)), Some(10));
+        assert_eq!(combined.update(0, Progress::Idle), Some(20));
+        assert_eq!(combined.update_knowing(1, Progress::Active(30), |input| input == 0), None);
+        assert_eq!(combined.update(1, Progress::Active(40)), None, "it stays awake");
+        assert_eq!(combined.update(0, Progress::Active(25)), Some(25));
     }
 
     #[test]

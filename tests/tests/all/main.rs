@@ -13,6 +13,7 @@ mod fraud;
 mod layers;
 mod market;
 mod outputs;
+mod partitions;
 mod process;
 mod project;
 mod purchases;
