@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn an_echo_that_is_idle_for_itself_has_not_heard_yet() {
         // Input 0 stands alone, 1 and 2 say the same.
-        let mut combined = CombinedWatermark::new(3).with_echoes([1..3]);
+        let mut combined = CombinedWatermark::new(3).with_echoes(std::iter::once(1..3));
         combined.update(0, Progress::Ended);
         combined.update(1, Progress::Active(10));
         assert_eq!(combined.update(2, Progress::Active(10)), Some(10));

@@ -45,6 +45,7 @@ use keeper::{Keeper, Outlets};
 use message::{Message, Output};
 use reading::Reading;
 pub use running::Running;
+use sources::Shared;
 pub use sources::{Entrances, Opener};
 use stages::Stages;
 use worker::{Channels, Worker};
@@ -206,8 +207,15 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     let keeper = Keeper::new(plan.clone(), outlets, board.clone(), clock.clone(), stopped, workers, safe)?;
     let keeper = spawn("keeper", move || keeper.run(&kept))?;
     let (stop_sources, stopping) = watch::channel(false);
-    let (sources, entrances) =
-        sources::spawn(&plan, batch_rows, &intake, &flow, &stopping, safe_receivers, &clock, opener.as_deref());
+    let shared = Shared {
+        batch_rows,
+        intake,
+        flow: flow.clone(),
+        stop: stopping,
+        clock: clock.clone(),
+        opener: opener.as_deref(),
+    };
+    let (sources, entrances) = sources::spawn(&plan, &shared, safe_receivers);
     Ok(Running {
         board,
         flow,

@@ -29,16 +29,21 @@ pub struct Entrances {
 /// What reads a source in place of what the project file says: tests that decide what comes when.
 pub type Opener = dyn Fn(&SourcePlan, SourceContext) -> BoxFuture<'static, Result<(), SourceError>> + Send + Sync;
 
+/// What all sources share.
+pub(super) struct Shared<'a> {
+    pub(super) batch_rows: usize,
+    pub(super) intake: IntakeSender,
+    pub(super) flow: Arc<Flow>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) opener: Option<&'a Opener>,
+}
+
 /// Spawns every source of the plan on the current runtime.
 pub(super) fn spawn(
     plan: &Plan,
-    batch_rows: usize,
-    intake: &IntakeSender,
-    flow: &Arc<Flow>,
-    stop: &watch::Receiver<bool>,
+    shared: &Shared<'_>,
     safe: Vec<watch::Receiver<Vec<i64>>>,
-    clock: &Arc<dyn Clock>,
-    opener: Option<&Opener>,
 ) -> (JoinSet<Result<(), SourceError>>, Entrances) {
     let mut tasks = JoinSet::new();
     let mut entrances = Entrances::default();
@@ -46,16 +51,16 @@ pub(super) fn spawn(
         let context = SourceContext {
             name: source.name.clone(),
             index,
-            batch_rows,
-            intake: intake.clone(),
-            flow: flow.clone(),
-            stop: stop.clone(),
+            batch_rows: shared.batch_rows,
+            intake: shared.intake.clone(),
+            flow: shared.flow.clone(),
+            stop: shared.stop.clone(),
             safe,
-            clock: clock.clone(),
+            clock: shared.clock.clone(),
             // The URL was tried when the project file was read.
             registry: source.registry.as_ref().and_then(|options| Registry::new(options).ok()).map(Arc::new),
         };
-        match opener {
+        match shared.opener {
             Some(opener) => drop(tasks.spawn(opener(source, context))),
             None => spawn_one(source, context, &mut tasks, &mut entrances),
         }
