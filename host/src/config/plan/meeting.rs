@@ -66,3 +66,59 @@ fn add(reached: &mut [Vec<Sources>], front: &FrontPlan, sources: &Sources) {
 fn union(inputs: &[Sources]) -> Sources {
     inputs.iter().flatten().copied().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{plan::plan, read_text};
+    use crate::wasm::{Engine, EngineOptions};
+
+    /// The sets of a project with the sources a, b, c, d and these views.
+    fn meetings(views: &str) -> (Vec<String>, Vec<String>) {
+        let mut text = "[project]\nname = \"p\"\n[entities.key]\nkeys = { k = \"utf8\" }\n".to_owned();
+        for source in ["a", "b", "c", "d"] {
+            text += &format!(
+                "[sources.{source}]\ntype = \"push\"\nschema = {{ at = \"timestamp\", k = \"utf8\", v = \"int64\" }}\n\
+                 event-time = {{ column = \"at\" }}\n"
+            );
+        }
+        text += views;
+        let (project, text) = read_text("p.toml", text, Path::new("/"), &|_| None, &[]).unwrap();
+        let plan = plan(&project, &text, &Engine::new(EngineOptions::default()).unwrap()).unwrap();
+        let named = |sets: BTreeSet<Sources>| {
+            let name = |sources: Sources| sources.iter().map(|source| plan.origin_name(*source)).collect();
+            sets.into_iter().map(name).collect()
+        };
+        (named(plan.meetings()), named(plan.combined_sources()))
+    }
+
+    fn view(name: &str, rest: &str) -> String {
+        format!("[views.{name}]\nentity = \"key\"\n{rest}\n[views.{name}.features]\n")
+    }
+
+    #[test]
+    fn sources_meet_where_their_rows_wait_for_one_watermark() {
+        let count = "n = { aggregate = \"count\" }\n";
+        let latest = view("latest", "from = [\"a\", \"b\", \"c\", \"d\"]") + "v = { expr = \"v\" }\n";
+        assert_eq!(meetings(&latest).0, Vec::<String>::new(), "no row waits there");
+        let union = view("both", "from = [\"a\", \"b\"]\nwindow = { tumbling = \"1s\" }") + count;
+        assert_eq!(meetings(&union).0, ["ab"]);
+        let alone = view("one", "from = \"a\"\nwindow = { over = \"1s\" }") + count;
+        assert_eq!(meetings(&alone).0, ["a"], "its partitions meet each other");
+        // b by way of a view, c by way of a join, whose sides count for themselves too.
+        let through = view("inner", "from = \"b\"") + "v = { expr = \"v\" }\n";
+        let join = "join = { source = \"c\", on = [\"k\"], columns = { w = \"v\" } }\nwindow = { session = \"1s\" }";
+        let outer = view("outer", &format!("from = [\"a\", \"inner\"]\n{join}")) + count;
+        assert_eq!(meetings(&(through + &outer)).0, ["ab", "abc", "c"]);
+    }
+
+    #[test]
+    fn sources_of_a_service_whose_rows_are_combined_meet() {
+        let one = view("one", "from = \"a\"") + "v = { expr = \"v\" }\n";
+        let two = view("two", "from = [\"b\", \"c\"]") + "v = { expr = \"v\" }\n";
+        let service = "[services.s]\nfeatures = [\"one\", \"two:v as w\"]\noutput = { type = \"websocket\" }\n";
+        assert_eq!(meetings(&(one + &two + service)), (Vec::new(), vec!["abc".to_owned()]));
+    }
+}
