@@ -127,6 +127,20 @@ impl Board {
         }))
     }
 
+    /// A worker's partitions of a source were idle, and one is no longer: stages that have yet to hear it go no further
+    /// than [`Self::come_to`] says from now on.
+    pub(super) fn wake(&self, source: usize, worker: usize, watermark: Micros) {
+        if let Some(cell) = self.sources.get(source * self.workers + worker) {
+            cell.compare_exchange(IDLE, watermark, Ordering::SeqCst, Ordering::SeqCst).ok();
+        }
+    }
+
+    /// Whether a worker's partitions of a source are not all idle.
+    pub(super) fn is_awake(&self, source: usize, worker: usize) -> bool {
+        let cell = self.sources.get(source * self.workers + worker);
+        cell.is_some_and(|cell| cell.load(Ordering::SeqCst) != IDLE)
+    }
+
     /// How far the sources that meet this one, and it, have come: at any stage that its rows reach. It does not go back,
     /// and stays while all of them are idle.
     pub(super) fn come_to(&self, source: usize) -> Micros {

@@ -217,6 +217,8 @@ impl Reading {
         partition.last_rows = now;
         partition.next_offset = raw.offsets.last().map_or(partition.next_offset, |last| last.saturating_add(1));
         if std::mem::take(&mut partition.idle) {
+            // In this order: whoever has not seen it awake went no further than what is read then.
+            self.board.wake(usize::from(origin.source), self.worker, partition.watermark.current());
             partition.watermark.wake(self.board.come_to(usize::from(origin.source)));
         }
         let first_dead = given.dead.len();

@@ -33,23 +33,23 @@ pub struct Entrances {
 /// What reads a source in place of what the project file says: tests that decide what comes when.
 pub type Opener = dyn Fn(&SourcePlan, SourceContext) -> BoxFuture<'static, Result<(), SourceError>> + Send + Sync;
 
-/// What all sources are given.
-pub(super) struct Common<'a> {
+/// What all sources share.
+pub(super) struct Shared<'a> {
     pub(super) batch_rows: usize,
-    pub(super) intake: &'a IntakeSender,
-    pub(super) flow: &'a Arc<Flow>,
-    pub(super) stop: &'a watch::Receiver<bool>,
-    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) intake: IntakeSender,
+    pub(super) flow: Arc<Flow>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) opener: Option<&'a Opener>,
     /// Where partitions are to be read from, as far as that is known.
-    pub(super) positions: &'a BTreeMap<Origin, i64>,
+    pub(super) positions: BTreeMap<Origin, i64>,
 }
 
 /// Spawns every source of the plan on the current runtime.
 pub(super) fn spawn(
     plan: &Plan,
-    common: &Common<'_>,
+    shared: &Shared<'_>,
     safe: Vec<watch::Receiver<Vec<i64>>>,
-    opener: Option<&Opener>,
 ) -> (JoinSet<Result<(), SourceError>>, Entrances) {
     let mut tasks = JoinSet::new();
     let mut entrances = Entrances::default();
@@ -57,21 +57,21 @@ pub(super) fn spawn(
         let context = SourceContext {
             name: source.name.clone(),
             index,
-            batch_rows: common.batch_rows,
-            intake: common.intake.clone(),
-            flow: common.flow.clone(),
-            stop: common.stop.clone(),
+            batch_rows: shared.batch_rows,
+            intake: shared.intake.clone(),
+            flow: shared.flow.clone(),
+            stop: shared.stop.clone(),
             safe,
-            clock: common.clock.clone(),
+            clock: shared.clock.clone(),
             // The URL was tried when the project file was read.
             registry: source.registry.as_ref().and_then(|options| Registry::new(options).ok()).map(Arc::new),
         };
-        let own = common.positions.iter().filter(|(origin, _)| origin.source == index);
+        let own = shared.positions.iter().filter(|(origin, _)| origin.source == index);
         let positions = own.map(|(origin, next)| (origin.partition, *next)).collect();
         let readers = source.fronts.iter().map(|front| front.view);
         let replay = ReplayHandle::new(context.again(), readers, never_again(source));
         entrances.replays.insert(source.name.clone(), replay);
-        match opener {
+        match shared.opener {
             Some(opener) => drop(tasks.spawn(opener(source, context))),
             None => spawn_one(source, context, positions, &mut tasks, &mut entrances),
         }

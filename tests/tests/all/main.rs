@@ -15,6 +15,7 @@ mod hazelcast;
 mod layers;
 mod market;
 mod outputs;
+mod partitions;
 mod process;
 mod project;
 mod publisher;
