@@ -91,11 +91,13 @@ fn run(folder: &Path, engine: &Engine) -> Result<Duration, Failure> {
             plan: plan.clone(),
             workers,
             batch_rows: project.runtime.batch_rows,
+            max_skew: project.runtime.max_skew,
             interval: project.checkpoint.interval,
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),
             state: None,
+            opener: None,
         })?;
         let (_stop, stopped) = watch::channel(false);
         running.wait(stopped).await

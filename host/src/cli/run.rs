@@ -82,11 +82,13 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             plan: plan.clone(),
             workers: workers(&project),
             batch_rows: project.runtime.batch_rows,
+            max_skew: project.runtime.max_skew,
             interval: project.checkpoint.interval,
             until_idle: args.until_idle,
             outlets,
             clock: clock.clone(),
             state: Some(recovered.state),
+            opener: None,
         })?;
         let server = match listener {
             None => None,

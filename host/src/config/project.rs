@@ -16,7 +16,7 @@ use super::diagnostics::Spanned;
 use crate::record::ColumnType;
 
 pub use feature::{AggregateName, AggregateUse, Feature, FeatureKind, Of};
-pub use source::{EventTime, Format, KafkaStart, SchemaAt, SchemaField, Source, SourceKind, TimeFormat};
+pub use source::{Dedup, EventTime, Format, Idle, KafkaStart, SchemaAt, SchemaField, Source, SourceKind, TimeFormat};
 pub use view::{Delivery, Emit, Join, JoinKey, Named, OnMiss, Output, OutputTarget, TransformUse, View, Wait, Window};
 
 /// A JSON object, in the order written.
@@ -104,6 +104,8 @@ pub struct Runtime {
     pub shards: usize,
     /// How many events a batch holds at most: 1 to 8,192.
     pub batch_rows: usize,
+    /// How far in event time a partition may be read ahead of the slowest that it meets; none: any distance.
+    pub max_skew: Option<Duration>,
 }
 
 /// `[checkpoint]`

@@ -110,6 +110,7 @@ fn a_source_takes_what_it_does_not_say_from_the_one_it_is_like() {
     assert_eq!(kafka.event_time.format.value, TimeFormat::EpochMillis);
     assert_eq!(kafka.watermark_delay, Duration::from_secs(60));
     assert_eq!(kafka.idle_timeout, Some(Duration::from_secs(30)));
+    assert_eq!((kafka.idle, project.runtime.max_skew), (Idle::LeaveOut, Some(Duration::from_secs(60))));
     assert_eq!(kafka.max_ahead, Some(Duration::from_secs(3_600)));
     let file = project.source("transactions_file").unwrap();
     assert!(file.kind.is_bounded());
@@ -155,6 +156,8 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!((*start, *bounded, group.as_str()), (KafkaStart::At(1_767_225_600_000_000), true, "mine"));
     let properties: Vec<_> = properties.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(properties, [("fetch.wait.max.ms", "50"), ("security.protocol", "plaintext")]);
+    let dedup = project.source("orders").unwrap().dedup.as_ref().unwrap();
+    assert_eq!((dedup.on[1].as_str(), dedup.within), ("at", Duration::from_secs(3_600)));
     let transforms = &project.source("orders").unwrap().transforms;
     assert_eq!((transforms.len(), transforms[1].output.as_ref().unwrap()[0].1.as_str()), (2, "price_km"));
     let trades = project.source("trades").unwrap();
@@ -162,6 +165,7 @@ fn everything_that_can_be_said_is_read() {
     assert_eq!((headers[0].0.as_str(), headers[0].1.as_str()), ("authorization", "Bearer secret"));
     assert_eq!(send, &[r#"{"op":"subscribe"}"#]);
     assert_eq!((trades.idle_timeout, trades.max_ahead), (Some(Duration::from_secs(5)), None));
+    assert_eq!((trades.idle, project.runtime.max_skew), (Idle::Advance, Some(Duration::from_secs(90))));
     assert_eq!(trades.schema[3].path.as_ref().unwrap().value.to_string(), "$.quote.price");
     let iso = |zone: &str| TimeFormat::Iso { zone: zone.into() };
     assert_eq!(trades.schema[2].time_format, Some(iso("UTC")));

@@ -1,7 +1,7 @@
 //! From the bytes of one partition to rows with an event time, in the partition's order; the source's transforms are on
 //! the way.
 //!
-//! Always true: every event of a batch becomes a row or a dead letter, or what a transform makes of it; a row too far ahead of its arrival never moves the
+//! Always true: every event of a batch becomes a row or a dead letter, or what a transform makes of it, or repeats one before it; a row too far ahead of its arrival never moves the
 //! watermark; what a row is judged by comes from the rows before it in its partition, whatever the batches.
 
 use std::sync::Arc;
@@ -13,10 +13,13 @@ use arrow::datatypes::{FieldRef, Schema, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 
 use super::decode::{Decoder, EventTime, EventTimes};
+use super::dedup::{DedupPlan, Seen};
 use super::front::SourceSteps;
 use super::guard::GuardError;
+use super::key::{self, EncodedKeys};
 use super::lineage::{Lineage, dead_letter};
 use super::rows::Rows;
+use super::udf::CallError;
 use super::watermark::PartitionWatermark;
 use crate::record::{
     DeadLetter, DeadReason, EVENT_TIMESTAMP, NEVER_CREATED, RawBatch, event_timestamp_field, timestamps,
@@ -30,12 +33,13 @@ pub struct Ingest {
     event_time: EventTime,
     max_ahead: Option<Micros>,
     created: Option<usize>,
+    dedup: Option<DedupPlan>,
 }
 
 impl Ingest {
     /// `max_ahead` is how far a row's event time may be ahead of its arrival; none for no bound.
     pub fn new(decoder: impl Decoder + 'static, event_time: EventTime, max_ahead: Option<Micros>) -> Self {
-        Self { decoder: Box::new(decoder), steps: None, event_time, max_ahead, created: None }
+        Self { decoder: Box::new(decoder), steps: None, event_time, max_ahead, created: None, dedup: None }
     }
 
     /// What the decoder gives goes through these steps, and the event time is read off what they give.
@@ -50,7 +54,14 @@ impl Ingest {
         Self { created, ..self }
     }
 
-    /// Takes the next batch of one partition, whose watermark is `partition`; rows in error are added to `dead`.
+    /// Rows that repeat ones before them are dropped.
+    #[must_use]
+    pub fn with_dedup(self, dedup: Option<DedupPlan>) -> Self {
+        Self { dedup, ..self }
+    }
+
+    /// Takes the next batch of one partition, whose watermark is `partition` and of whose rows `seen` are remembered;
+    /// rows in error are added to `dead`.
     ///
     /// # Errors
     /// The source cannot go on: a transform fails too often in a row, or the host failed.
@@ -58,6 +69,7 @@ impl Ingest {
         &mut self,
         raw: RawBatch,
         partition: &mut PartitionWatermark,
+        seen: &mut Seen,
         dead: &mut Vec<DeadLetter>,
     ) -> Result<Rows, GuardError> {
         let decoded = self.decoder.decode(&raw);
@@ -70,6 +82,7 @@ impl Ingest {
             None => (decoded.batch, decoded.events),
         };
         let EventTimes { times, errors } = self.event_time.times(&batch);
+        let keys = self.dedup.as_ref().map(|dedup| keys(dedup, &batch)).transpose()?;
         let mut errors = errors.into_iter().peekable();
         let mut kept = Vec::with_capacity(times.len());
         let mut before = Vec::with_capacity(times.len());
@@ -83,11 +96,17 @@ impl Ingest {
             } else {
                 None
             };
-            kept.push(fault.is_none());
+            let repeats = fault.is_none()
+                && keys.as_ref().is_some_and(|keys| keys.repeats(seen, row as usize, time, partition.current()));
+            kept.push(fault.is_none() && !repeats);
             match fault {
+                None if repeats => {}
                 None => before.push(partition.observe(time)),
                 Some((reason, detail)) => dead.push(dead_letter(&raw, *event, reason, detail)),
             }
+        }
+        if let Some(dedup) = &self.dedup {
+            seen.forget(dedup.within, partition.current());
         }
         let (batch, times, events): (_, ScalarBuffer<Micros>, Vec<u32>) = if before.len() == kept.len() {
             (batch, times, events)
@@ -102,6 +121,28 @@ impl Ingest {
         let offsets = events.iter().map(|event| raw.offsets.get(*event as usize).copied().unwrap_or(-1)).collect();
         let lineage = Lineage::Events { raw, offsets, events, created };
         Ok(Rows { batch, times, before: before.into(), lineage })
+    }
+}
+
+/// What is compared of a batch's rows.
+struct Keys {
+    keys: EncodedKeys,
+    hashes: Vec<u64>,
+    within: Micros,
+}
+
+fn keys(dedup: &DedupPlan, batch: &RecordBatch) -> Result<Keys, GuardError> {
+    let columns: Vec<ArrayRef> =
+        dedup.columns.iter().filter_map(|column| batch.columns().get(*column)).cloned().collect();
+    let keys = key::encode(&columns, batch.num_rows()).map_err(|error| CallError::Host(error.to_string()))?;
+    Ok(Keys { hashes: keys.hashes(), keys, within: dedup.within })
+}
+
+impl Keys {
+    /// Whether a row repeats one before it. One that lacks a value is taken for no repeat.
+    fn repeats(&self, seen: &mut Seen, row: usize, time: Micros, watermark: Micros) -> bool {
+        let hash = self.hashes.get(row).copied().unwrap_or(0);
+        !self.keys.is_null(row) && seen.repeats(self.within, hash, self.keys.get(row), time, watermark)
     }
 }
 

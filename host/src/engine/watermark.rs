@@ -7,6 +7,8 @@
 //! time is reached only when every input has ended. The rules are those of Flink's and Arroyo's, but that idleness is
 //! a state of the input and not a special time.
 
+use std::ops::Range;
+
 use crate::time::Micros;
 
 /// The watermark before the first row.
@@ -21,12 +23,14 @@ pub struct PartitionWatermark {
     delay: Micros,
     watermark: Micros,
     newest: Micros,
+    /// How far the clock has moved it since the last row.
+    silence: Micros,
 }
 
 impl PartitionWatermark {
     /// Starts before all rows; `delay` is how much disorder the source expects.
     pub fn new(delay: Micros) -> Self {
-        Self { delay, watermark: BEFORE_ALL, newest: BEFORE_ALL }
+        Self { delay, watermark: BEFORE_ALL, newest: BEFORE_ALL, silence: 0 }
     }
 
     /// Goes on from where another one has come to.
@@ -37,15 +41,21 @@ impl PartitionWatermark {
     /// Takes the next row's event time, and returns the watermark as it was before that row: what the row's lateness is
     /// judged by, so that it depends neither on batches nor on other partitions.
     pub fn observe(&mut self, time: Micros) -> Micros {
-        let before = self.watermark;
+        let before = self.current();
+        self.silence = 0;
         self.newest = self.newest.max(time);
         self.watermark = before.max(time.saturating_sub(self.delay));
         before
     }
 
-    /// The watermark after all rows so far.
+    /// The watermark after all rows so far, and after the silence since.
     pub fn current(&self) -> Micros {
-        self.watermark
+        if self.has_begun() { self.watermark.saturating_add(self.silence) } else { BEFORE_ALL }
+    }
+
+    /// Whether there is a watermark.
+    pub fn has_begun(&self) -> bool {
+        self.watermark > BEFORE_ALL
     }
 
     /// The greatest event time so far.
@@ -55,7 +65,14 @@ impl PartitionWatermark {
 
     /// The partition was idle and others went on to `combined`: its next rows are judged by that.
     pub fn wake(&mut self, combined: Micros) {
-        self.watermark = self.watermark.max(combined);
+        self.watermark = self.current().max(combined);
+        self.silence = 0;
+    }
+
+    /// No row has come for so long, and event time is taken to have gone on all the same: the watermark is that much
+    /// further than the rows have brought it, and rows behind it are late from then on.
+    pub fn move_with_clock(&mut self, silence: Micros) {
+        self.silence = self.silence.max(silence);
     }
 }
 
@@ -89,21 +106,43 @@ pub fn combine(inputs: impl IntoIterator<Item = Progress>) -> Progress {
 }
 
 /// The watermark of whatever has several inputs.
+///
+/// Inputs may be **echoes** of each other: shards of one stage, which all hear the same and say it one after the other.
+/// One of them that is idle while others are not has not heard yet, and may hold rows back that it has yet to give: it
+/// counts as active where it last was.
 #[derive(Clone, Debug)]
 pub struct CombinedWatermark {
     inputs: Vec<Progress>,
+    /// Where each input was when it was last active.
+    last: Vec<Micros>,
+    /// Which inputs are echoes of each other.
+    echoes: Vec<Range<usize>>,
     watermark: Micros,
 }
 
 impl CombinedWatermark {
     /// `inputs` inputs, none of which has said anything.
     pub fn new(inputs: usize) -> Self {
-        Self { inputs: vec![Progress::Active(BEFORE_ALL); inputs], watermark: BEFORE_ALL }
+        Self {
+            inputs: vec![Progress::Active(BEFORE_ALL); inputs],
+            last: vec![BEFORE_ALL; inputs],
+            echoes: Vec::new(),
+            watermark: BEFORE_ALL,
+        }
+    }
+
+    /// The same, with inputs that are echoes of each other.
+    #[must_use]
+    pub fn with_echoes(self, echoes: impl IntoIterator<Item = Range<usize>>) -> Self {
+        Self { echoes: echoes.into_iter().collect(), ..self }
     }
 
     /// Takes what one input says; returns the watermark if that moved it.
     pub fn update(&mut self, input: usize, progress: Progress) -> Option<Micros> {
         *self.inputs.get_mut(input)? = progress;
+        if let (Some(last), Progress::Active(time)) = (self.last.get_mut(input), progress) {
+            *last = time;
+        }
         let watermark = match self.progress() {
             Progress::Active(time) => time,
             Progress::Idle => return None,
@@ -116,7 +155,16 @@ impl CombinedWatermark {
 
     /// The inputs' progress as one.
     pub fn progress(&self) -> Progress {
-        combine(self.inputs.iter().copied())
+        let lags = |at: usize| {
+            let echoes = self.echoes.iter().find(|echoes| echoes.contains(&at));
+            let echoes = echoes.and_then(|echoes| self.inputs.get(echoes.clone()));
+            echoes.is_some_and(|echoes| echoes.iter().any(|echo| *echo != Progress::Idle))
+        };
+        let inputs = self.inputs.iter().zip(&self.last).enumerate();
+        combine(inputs.map(|(at, (progress, last))| match progress {
+            Progress::Idle if lags(at) => Progress::Active(*last),
+            progress => *progress,
+        }))
     }
 
     /// How far it has come.
@@ -144,6 +192,23 @@ mod tests {
     }
 
     #[test]
+    fn silence_moves_it_from_where_the_rows_have_brought_it() {
+        let mut partition = PartitionWatermark::new(5);
+        partition.move_with_clock(1_000);
+        assert_eq!(partition.current(), BEFORE_ALL, "there is nothing to move");
+        assert_eq!(partition.observe(100), BEFORE_ALL);
+        for silence in [30, 40, 10] {
+            partition.move_with_clock(silence);
+        }
+        assert_eq!(partition.current(), 95 + 40);
+        assert_eq!(partition.observe(110), 135, "the row is late");
+        assert_eq!(partition.current(), 135, "and it does not go back");
+        partition.move_with_clock(10);
+        assert_eq!(partition.observe(200), 145);
+        assert_eq!(partition.current(), 195);
+    }
+
+    #[test]
     fn idle_inputs_are_left_out_while_an_active_one_remains() {
         let mut combined = CombinedWatermark::new(2);
         assert_eq!(combined.update(0, Progress::Active(50)), None, "the other has not begun");
@@ -152,6 +217,24 @@ mod tests {
         assert_eq!(combined.current(), 50);
         assert_eq!(combined.update(0, Progress::Ended), None, "an idle input may come back");
         assert_eq!(combined.update(1, Progress::Ended), Some(AFTER_ALL));
+    }
+
+    #[test]
+    fn an_echo_that_is_idle_for_itself_has_not_heard_yet() {
+        // Input 0 stands alone, 1 and 2 say the same.
+        let mut combined = CombinedWatermark::new(3).with_echoes([1..3]);
+        combined.update(0, Progress::Ended);
+        combined.update(1, Progress::Active(10));
+        assert_eq!(combined.update(2, Progress::Active(10)), Some(10));
+        assert_eq!(combined.update(1, Progress::Idle), None);
+        assert_eq!(combined.progress(), Progress::Active(10), "the other will be idle too");
+        combined.update(2, Progress::Idle);
+        assert_eq!(combined.progress(), Progress::Idle);
+        assert_eq!(combined.update(1, Progress::Active(50)), None, "the other has rows from before 50");
+        assert_eq!(combined.update(2, Progress::Active(50)), Some(50));
+        combined.update(2, Progress::Idle);
+        assert_eq!(combined.update(1, Progress::Ended), None);
+        assert_eq!(combined.update(2, Progress::Ended), Some(AFTER_ALL));
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
+use super::flow::{Flow, SourceTraits};
 use super::intake::{Intake, IntakeReceiver, IntakeSender, lanes};
 use super::{SourceContext, SourceError};
 use crate::engine::lineage::payload;
@@ -26,6 +27,7 @@ pub(crate) struct Stage {
     batch_rows: usize,
     sender: IntakeSender,
     receiver: IntakeReceiver,
+    pub(crate) flow: Arc<Flow>,
     stop: watch::Sender<bool>,
     pub(crate) safe: watch::Sender<Vec<i64>>,
     running: Mutex<Option<JoinHandle<Result<(), SourceError>>>>,
@@ -92,6 +94,7 @@ impl Stage {
             batch_rows,
             sender,
             receiver: receivers.remove(0),
+            flow: Arc::new(Flow::new(None, vec![SourceTraits::default()], NOW)),
             stop: watch::Sender::new(false),
             safe: watch::Sender::new(Vec::new()),
             running: Mutex::new(None),
@@ -106,6 +109,7 @@ impl Stage {
             index: 0,
             batch_rows: self.batch_rows,
             intake: self.sender.clone(),
+            flow: self.flow.clone(),
             stop: self.stop.subscribe(),
             safe: self.safe.subscribe(),
             clock: Arc::new(ManualClock::new(NOW)),

@@ -17,7 +17,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::intake::Intake;
 use super::{SourceContext, SourceError};
 pub use cutter::{Cut, MAX_LINE};
 use reader::Reader;
@@ -60,7 +59,7 @@ pub async fn run(options: Options, context: SourceContext) -> Result<(), SourceE
 async fn forward(options: Options, context: &SourceContext) -> Result<(), SourceError> {
     let (follow, path) = (options.follow, options.path.display().to_string());
     let mut reader = Reader::new(options, context);
-    context.intake.send(Intake::Partitions { source: context.index, count: 1 }).await?;
+    context.announce(1).await?;
     loop {
         let (chunks, mut cut) = mpsc::channel(CHUNKS_AHEAD);
         let clock = context.clock.clone();
@@ -84,7 +83,7 @@ async fn forward(options: Options, context: &SourceContext) -> Result<(), Source
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
         if !follow {
-            return Ok(context.intake.send(Intake::End(context.origin(0))).await?);
+            return context.end(0).await;
         }
         sleep(LOOK).await;
     }

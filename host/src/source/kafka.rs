@@ -7,7 +7,8 @@
 //!   committed offset stands does not count, since open windows need events from before it. A position that the topic no
 //!   longer holds stops the source: going on elsewhere would lose or repeat events without a word.
 //! - Each partition has a queue and a task of its own, so one whose worker is slow holds up no other; librdkafka fetches
-//!   ahead as far as its queue's limit and no further.
+//!   ahead as far as its queue's limit and no further. One that is ahead of others in event time is not read on, and after
+//!   a moment paused, so that nothing more of it is fetched.
 //! - The group's offsets are committed, for displays of lag, after [`SourceContext::safe`] says that everything below
 //!   them is in the outputs.
 //! - Brokers or a topic that are not there are waited for; a broker that goes away is found again by librdkafka.
@@ -29,7 +30,6 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::intake::Intake;
 use super::{SourceContext, SourceError};
 use crate::time::Micros;
 use client::Events;
@@ -131,7 +131,7 @@ impl Reading {
     async fn read(&mut self) -> Result<(), SourceError> {
         let partitions = plan::find(&self.consumer, &self.options, &self.context).await?;
         let found = u32::try_from(partitions.len()).unwrap_or_default();
-        self.context.intake.send(Intake::Partitions { source: self.context.index, count: found }).await?;
+        self.context.announce(found).await?;
         self.assign(&partitions)?;
         self.commits = Some(Commits::new(&self.options.topic, &partitions));
         let count = partitions.len();

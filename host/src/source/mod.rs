@@ -8,6 +8,7 @@ mod batch;
 #[cfg(test)]
 mod contract;
 pub mod file;
+pub mod flow;
 pub mod intake;
 pub mod kafka;
 pub mod lines;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use crate::error::{Blame, Fault};
 use crate::record::{Origin, RawBatch};
 use crate::time::Clock;
+use flow::Flow;
 use intake::{Intake, IntakeSender, Stopped};
 use registry::Registry;
 
@@ -36,6 +38,8 @@ pub struct SourceContext {
     pub batch_rows: usize,
     /// Where its events go.
     pub intake: IntakeSender,
+    /// How far all partitions are, which says whether one may be read on.
+    pub flow: Arc<Flow>,
     /// True once the source is to end.
     pub stop: watch::Receiver<bool>,
     /// For each partition the offset below which everything is safe in the outputs; grows as epochs commit.
@@ -48,7 +52,7 @@ pub struct SourceContext {
 
 impl SourceContext {
     /// The origin of a partition's events.
-    fn origin(&self, partition: u32) -> Origin {
+    pub fn origin(&self, partition: u32) -> Origin {
         Origin { source: self.index, partition }
     }
 
@@ -57,13 +61,40 @@ impl SourceContext {
         SourceError::Refused { source_name: self.name.clone(), cause: cause.into() }
     }
 
-    /// Hands a batch on, with the schemas that its events name; waits for those, and where its worker is busy.
-    async fn give(&self, mut batch: RawBatch) -> Result<(), SourceError> {
+    /// Tells of the source's partitions: once, before anything else.
+    ///
+    /// # Errors
+    /// [`SourceError::Stopped`] when the workers are gone, as the next two.
+    pub async fn announce(&self, count: u32) -> Result<(), SourceError> {
+        self.flow.announce(self.index, count, self.clock.now());
+        Ok(self.intake.send(Intake::Partitions { source: self.index, count }).await?)
+    }
+
+    /// Hands a batch on, with the schemas that its events name; waits for those, while its partition is ahead of others,
+    /// and where its worker is busy.
+    ///
+    /// # Errors
+    /// As [`Self::announce`].
+    pub async fn give(&self, mut batch: RawBatch) -> Result<(), SourceError> {
+        let origin = batch.origin;
+        self.flow.has_some(origin);
         if let Some(registry) = &self.registry {
             let schemas = registry.resolve(&batch, self).await;
             batch.beside.get_or_insert_default().schemas = schemas;
         }
-        Ok(self.intake.send(Intake::Data(batch)).await?)
+        self.flow.until_near(origin, &*self.clock).await;
+        self.flow.giving(origin);
+        self.intake.send(Intake::Data(batch)).await?;
+        self.flow.given(origin, self.clock.now());
+        Ok(())
+    }
+
+    /// Says that a partition has no more events.
+    ///
+    /// # Errors
+    /// As [`Self::announce`].
+    pub async fn end(&self, partition: u32) -> Result<(), SourceError> {
+        Ok(self.intake.send(Intake::End(self.origin(partition))).await?)
     }
 
     /// Runs `work` until it ends or the source is to stop; then `work` is dropped at its next await, and what it had

@@ -12,7 +12,6 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use tokio::sync::mpsc;
 
-use super::intake::Intake;
 use super::{SourceContext, SourceError};
 use crate::record::{Origin, RawBatch};
 
@@ -69,7 +68,7 @@ async fn forward(options: Options, context: &SourceContext) -> Result<(), Source
         }
         Ok::<_, String>(())
     });
-    context.intake.send(Intake::Partitions { source: context.index, count: 1 }).await?;
+    context.announce(1).await?;
     while let Some(rows) = batches.recv().await {
         if rows.num_rows() > 0 {
             let batch = raw(rows, context.origin(0), next, context.clock.now());
@@ -78,7 +77,7 @@ async fn forward(options: Options, context: &SourceContext) -> Result<(), Source
         }
     }
     match reading.await {
-        Ok(Ok(())) => Ok(context.intake.send(Intake::End(context.origin(0))).await?),
+        Ok(Ok(())) => context.end(0).await,
         Ok(Err(cause)) => Err(context.refused(cause)),
         Err(_) => Err(context.refused(format!("cannot read {path}: it is damaged"))),
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::BatchBuilder;
-use super::intake::{Intake, Stopped};
+use super::intake::Stopped;
 use super::{SourceContext, SourceError, lines};
 
 /// How many calls may wait beside the one in work; each holds its own events.
@@ -94,7 +94,7 @@ pub async fn run(options: Options, context: SourceContext) -> Result<(), SourceE
 }
 
 async fn forward(Options { mut queue, first }: Options, context: &SourceContext) -> Result<(), SourceError> {
-    context.intake.send(Intake::Partitions { source: context.index, count: 1 }).await?;
+    context.announce(1).await?;
     let mut batch = BatchBuilder::new(context.origin(0), context.batch_rows);
     let mut next = first;
     let mut answers = Vec::new();

@@ -24,7 +24,6 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 
 use super::backoff::Backoff;
 use super::batch::BatchBuilder;
-use super::intake::Intake;
 use super::{SourceContext, SourceError, lines};
 
 /// The largest frame, and the largest message made of several, unless options say otherwise.
@@ -117,7 +116,7 @@ struct Client {
 impl Client {
     async fn forward(&mut self, context: &SourceContext) -> Result<(), SourceError> {
         let (source, url) = (context.name.as_str(), self.options.url.clone());
-        context.intake.send(Intake::Partitions { source: context.index, count: 1 }).await?;
+        context.announce(1).await?;
         let mut told = false;
         loop {
             let cause = match self.connect().await {

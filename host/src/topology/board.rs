@@ -2,6 +2,7 @@
 //!
 //! Plain atomics that the workers write and others read; nothing waits for anything here.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
@@ -17,20 +18,35 @@ pub struct Board {
     workers: usize,
     sources: Vec<AtomicI64>,
     views: Vec<AtomicI64>,
+    meetings: Vec<Meeting>,
     announced: Vec<AtomicBool>,
     last_event: AtomicI64,
     events: AtomicU64,
     stopped: Vec<OnceLock<String>>,
 }
 
+/// Sources whose rows meet, and how far together they have come.
+#[derive(Debug)]
+struct Meeting {
+    sources: BTreeSet<u16>,
+    come_to: AtomicI64,
+}
+
+impl Meeting {
+    fn has(&self, source: usize) -> bool {
+        u16::try_from(source).is_ok_and(|source| self.sources.contains(&source))
+    }
+}
+
 impl Board {
-    /// A board for so many sources and views, all of whose parts have yet to begin.
-    pub fn new(sources: usize, views: usize, workers: usize) -> Self {
+    /// A board for so many sources and views, all of whose parts have yet to begin; `meetings` are the sources that meet.
+    pub fn new(sources: usize, views: usize, workers: usize, meetings: BTreeSet<BTreeSet<u16>>) -> Self {
         let cells = |count: usize| (0..count * workers).map(|_| AtomicI64::new(BEFORE_ALL)).collect();
         Self {
             workers,
             sources: cells(sources),
             views: cells(views),
+            meetings: meetings.into_iter().map(|sources| Meeting { sources, come_to: BEFORE_ALL.into() }).collect(),
             announced: (0..sources).map(|_| AtomicBool::new(false)).collect(),
             last_event: AtomicI64::new(BEFORE_ALL),
             events: AtomicU64::new(0),
@@ -68,22 +84,42 @@ impl Board {
                 Progress::Idle => IDLE,
                 Progress::Ended => AFTER_ALL,
             };
-            cell.store(value, Ordering::Relaxed);
+            if cell.swap(value, Ordering::SeqCst) != value {
+                // What stages may hear is noted before they do.
+                self.come_to(source);
+            }
         }
     }
 
     /// The watermark of a source over all workers, if one of its partitions is active.
     pub fn source_watermark(&self, source: usize) -> Option<Micros> {
-        let cells = self.sources.iter().skip(source * self.workers).take(self.workers);
-        let progress = combine(cells.map(|cell| match cell.load(Ordering::Relaxed) {
-            AFTER_ALL => Progress::Ended,
-            IDLE => Progress::Idle,
-            time => Progress::Active(time),
-        }));
-        match progress {
+        match self.source(source) {
             Progress::Active(BEFORE_ALL) | Progress::Idle => None,
             Progress::Active(time) => Some(time),
             Progress::Ended => Some(AFTER_ALL),
+        }
+    }
+
+    fn source(&self, source: usize) -> Progress {
+        let cells = self.sources.iter().skip(source * self.workers).take(self.workers);
+        combine(cells.map(|cell| match cell.load(Ordering::SeqCst) {
+            AFTER_ALL => Progress::Ended,
+            IDLE => Progress::Idle,
+            time => Progress::Active(time),
+        }))
+    }
+
+    /// How far the sources that meet this one, and it, have come: at any stage that its rows reach. It does not go back,
+    /// and stays while all of them are idle.
+    pub(super) fn come_to(&self, source: usize) -> Micros {
+        let own = self.meetings.iter().filter(|meeting| meeting.has(source));
+        own.map(|meeting| self.meet(meeting)).max().unwrap_or(BEFORE_ALL)
+    }
+
+    fn meet(&self, meeting: &Meeting) -> Micros {
+        match combine(meeting.sources.iter().map(|source| self.source(usize::from(*source)))) {
+            Progress::Active(time) => meeting.come_to.fetch_max(time, Ordering::SeqCst).max(time),
+            Progress::Idle | Progress::Ended => meeting.come_to.load(Ordering::SeqCst),
         }
     }
 

@@ -32,7 +32,9 @@ pub(super) struct Combining {
 impl Combining {
     pub(super) fn new(plan: &Arc<Plan>, shards: usize) -> Result<Self, TopologyError> {
         let open = |plan: &ServicePlan| {
-            let watermark = CombinedWatermark::new(plan.views.len() * shards);
+            let views = plan.views.len();
+            let watermark = CombinedWatermark::new(views * shards)
+                .with_echoes((0..views).map(|view| view * shards..(view + 1) * shards));
             Ok(Service { plan: plan.clone(), combiner: Combiner::new(plan.combine.clone())?, watermark })
         };
         Ok(Self { services: plan.services.iter().map(open).collect::<Result<_, TopologyError>>()?, shards })

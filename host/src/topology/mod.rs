@@ -24,6 +24,7 @@ mod stages;
 mod ways;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -32,16 +33,18 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::watch;
 
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, SourcePlan};
+use crate::config::project::SourceKind;
 use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
 use crate::sink::SinkError;
 use crate::source::SourceError;
+use crate::source::flow::{Flow, SourceTraits};
 use crate::source::intake::lanes;
 use crate::store::StoreError;
 use crate::store::state::StateStore;
-use crate::time::Clock;
+use crate::time::{Clock, micros};
 use board::Board;
 use committing::{Committed, Committer};
 use keeper::{Keeper, Keeping, Outlets};
@@ -49,7 +52,7 @@ use message::{Message, Output};
 use reading::Reading;
 use resume::Resume;
 pub use running::Running;
-pub use sources::Entrances;
+pub use sources::{Entrances, Opener};
 use stages::Stages;
 use worker::{Channels, Worker};
 
@@ -159,6 +162,8 @@ pub struct Start {
     pub workers: usize,
     /// How many events a batch holds at most.
     pub batch_rows: usize,
+    /// How far in event time a partition may be read ahead of the slowest that it meets; none: any distance.
+    pub max_skew: Option<Duration>,
     /// From one epoch to the next.
     pub interval: Duration,
     /// Ends the run when no source has given an event for this long.
@@ -167,6 +172,8 @@ pub struct Start {
     pub outlets: Outlets,
     /// The present.
     pub clock: Arc<dyn Clock>,
+    /// Reads sources in place of what the project file says; none: nothing does.
+    pub opener: Option<Box<Opener>>,
     /// Where its state is kept, and what it goes on from; none: what it knows ends with it.
     pub state: Option<State>,
 }
@@ -186,12 +193,13 @@ pub struct State {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, interval, until_idle, mut outlets, clock, state } = start;
+    let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state } = start;
     let (store, term, resume) = match state {
         Some(State { store, term, resume }) => (Some(store), term, resume),
         None => (None, 0, Resume::default()),
     };
-    let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers));
+    let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers, plan.meetings()));
+    let flow = Arc::new(Flow::new(max_skew.map(micros), traits(&plan), clock.now()));
     let (stop, stopped) = Stop::new();
     let (intake, receivers) = lanes(workers);
     // Lane 0 is for what sources give, lane d for the stages that have d on their way.
@@ -221,7 +229,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         controls.push(control);
         let (outputs, given) = bounded::<Output>(OUTPUTS);
         kept.push(given);
-        let reading = Reading::new(&plan, index, workers, board.clone(), resume.clone())?;
+        let reading = Reading::new(&plan, index, workers, board.clone(), flow.clone(), resume.clone())?;
         let stages = Stages::new(&plan, index, workers, lanes_between, board.clone(), &clock)?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs, control: controlled, stop: stopped.clone() };
@@ -270,11 +278,18 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     })?;
     let keeper = spawn("keeper", move || keeper.run(&kept))?;
     let (stop_sources, stopping) = watch::channel(false);
-    let positions = resume.positions();
-    let (sources, entrances) =
-        sources::spawn(&plan, batch_rows, &intake, &stopping, safe_receivers, &clock, &positions);
+    let context = sources::Common {
+        batch_rows,
+        intake: &intake,
+        flow: &flow,
+        stop: &stopping,
+        clock: &clock,
+        positions: &resume.positions(),
+    };
+    let (sources, entrances) = sources::spawn(&plan, &context, safe_receivers, opener.as_deref());
     Ok(Running {
         board,
+        flow,
         clock,
         interval,
         until_idle,
@@ -291,6 +306,20 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         epoch,
         committed: watching,
     })
+}
+
+/// What has to be known of the sources to read them in step.
+fn traits(plan: &Plan) -> Vec<SourceTraits> {
+    let meetings: Vec<_> = plan.meetings().into_iter().chain(plan.combined_sources()).collect();
+    let meets = |index: u16| -> BTreeSet<u16> {
+        meetings.iter().filter(|sources| sources.contains(&index)).flatten().copied().collect()
+    };
+    let of = |(index, source): (u16, &SourcePlan)| SourceTraits {
+        bounded: source.kind.is_bounded(),
+        kept: matches!(source.kind, SourceKind::Kafka { .. } | SourceKind::File { .. }),
+        meets: meets(index).into_iter().collect(),
+    };
+    (0..).zip(&plan.sources).map(of).collect()
 }
 
 fn spawn<T: Send + 'static>(

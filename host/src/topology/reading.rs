@@ -14,10 +14,12 @@ use super::ways::{self, Given};
 use super::{TopologyError, dead, stop_view};
 use crate::config::plan::{Plan, SourcePlan};
 use crate::engine::checkpoint::PartitionMark;
+use crate::engine::dedup::Seen;
 use crate::engine::front::{Front, SourceSteps};
 use crate::engine::ingest::Ingest;
 use crate::engine::watermark::{BEFORE_ALL, PartitionWatermark, Progress, combine};
 use crate::record::{Origin, RawBatch};
+use crate::source::flow::Flow;
 use crate::source::intake::{Intake, owner};
 use crate::time::Micros;
 
@@ -26,6 +28,8 @@ const NOTHING_READ: i64 = -1;
 
 struct Partition {
     watermark: PartitionWatermark,
+    /// Rows that others may repeat.
+    seen: Seen,
     next_offset: i64,
     last_rows: Micros,
     idle: bool,
@@ -33,10 +37,10 @@ struct Partition {
 }
 
 impl Partition {
-    fn progress(&self) -> Progress {
+    fn progress(&self, idle_advances: bool) -> Progress {
         if self.ended {
             Progress::Ended
-        } else if self.idle {
+        } else if self.idle && !(idle_advances && self.watermark.has_begun()) {
             Progress::Idle
         } else {
             Progress::Active(self.watermark.current())
@@ -48,6 +52,8 @@ struct Source {
     name: String,
     ingest: Ingest,
     idle_timeout: Option<Micros>,
+    /// Whether the watermark of an idle partition moves on with the clock.
+    idle_advances: bool,
     delay: Micros,
     fronts: Vec<Front>,
     announced: bool,
@@ -55,12 +61,14 @@ struct Source {
     stopped: bool,
     partitions: BTreeMap<u32, Partition>,
     events: Counter,
+    /// Rows dropped as repeats, where they are.
+    repeats: Option<Counter>,
 }
 
 impl Source {
     fn progress(&self) -> Progress {
         if self.announced {
-            combine(self.partitions.values().map(Partition::progress))
+            combine(self.partitions.values().map(|partition| partition.progress(self.idle_advances)))
         } else {
             Progress::Active(BEFORE_ALL)
         }
@@ -77,6 +85,7 @@ pub(super) struct Reading {
     /// The views' names, for messages.
     names: Vec<String>,
     board: Arc<Board>,
+    flow: Arc<Flow>,
     resume: Arc<Resume>,
 }
 
@@ -87,12 +96,13 @@ impl Reading {
         worker: usize,
         workers: usize,
         board: Arc<Board>,
+        flow: Arc<Flow>,
         resume: Arc<Resume>,
     ) -> Result<Self, TopologyError> {
         let sources = plan.sources.iter().map(|source| open(source, workers)).collect::<Result<Vec<_>, _>>()?;
         let said = vec![Progress::Active(BEFORE_ALL); sources.len()];
         let names = plan.views.iter().map(|view| view.name.clone()).collect();
-        Ok(Self { worker, workers, sources, said, names, board, resume })
+        Ok(Self { worker, workers, sources, said, names, board, flow, resume })
     }
 
     /// Takes what a source says.
@@ -104,6 +114,7 @@ impl Reading {
                 if let Some(partition) = self.partition(origin) {
                     partition.ended = true;
                 }
+                self.flow.out(origin);
             }
         }
         self.say(given);
@@ -112,10 +123,20 @@ impl Reading {
 
     /// Marks partitions idle that have been silent for their source's idle time.
     pub(super) fn tick(&mut self, now: Micros, given: &mut Given) {
-        for source in &mut self.sources {
+        for (index, source) in (0..).zip(&mut self.sources) {
             let Some(timeout) = source.idle_timeout else { continue };
-            for partition in source.partitions.values_mut() {
-                partition.idle = partition.idle || now.saturating_sub(partition.last_rows) >= timeout;
+            for (number, partition) in &mut source.partitions {
+                let origin = Origin { source: index, partition: *number };
+                // Time in which the reader did not want events does not count.
+                let Some(since) = self.flow.waiting_since(origin) else { continue };
+                let silence = now.saturating_sub(since.max(partition.last_rows));
+                if !partition.ended && silence >= timeout {
+                    partition.idle = true;
+                    self.flow.out(origin);
+                    if source.idle_advances {
+                        partition.watermark.move_with_clock(silence);
+                    }
+                }
             }
         }
         self.say(given);
@@ -154,6 +175,7 @@ impl Reading {
                     || PartitionWatermark::new(delay),
                     |mark| PartitionWatermark::resumed(delay, mark.watermark, mark.newest),
                 ),
+                seen: Seen::default(),
                 next_offset: mark.map_or(NOTHING_READ, |mark| mark.next_offset),
                 last_rows: now,
                 idle: mark.is_some_and(|mark| mark.idle),
@@ -168,23 +190,20 @@ impl Reading {
 
     fn read(&mut self, raw: RawBatch, now: Micros, given: &mut Given) -> Result<(), TopologyError> {
         let origin = raw.origin;
-        let combined = self.board.source_watermark(usize::from(origin.source));
         let Some(source) = self.sources.get_mut(usize::from(origin.source)) else { return Ok(()) };
         let Some(partition) = source.partitions.get_mut(&origin.partition) else { return Ok(()) };
         self.board.events_at(raw.len() as u64, now);
         source.events.increment(raw.len() as u64);
         partition.last_rows = now;
         partition.next_offset = raw.offsets.last().map_or(partition.next_offset, |last| last.saturating_add(1));
-        if std::mem::take(&mut partition.idle)
-            && let Some(combined) = combined
-        {
-            partition.watermark.wake(combined);
+        if std::mem::take(&mut partition.idle) {
+            partition.watermark.wake(self.board.come_to(usize::from(origin.source)));
         }
         let first_dead = given.dead.len();
         if source.stopped {
             return Ok(());
         }
-        let rows = match source.ingest.take(raw, &mut partition.watermark, &mut given.dead) {
+        let rows = match source.ingest.take(raw, &mut partition.watermark, &mut partition.seen, &mut given.dead) {
             Ok(rows) => rows,
             // What was refused before comes again with the batch.
             Err(error) => {
@@ -197,6 +216,10 @@ impl Reading {
                 return Ok(());
             }
         };
+        self.flow.taken(origin, partition.watermark.newest());
+        if let Some(repeats) = &source.repeats {
+            repeats.increment(partition.seen.take_repeats());
+        }
         if !rows.times.is_empty() {
             for front in &mut source.fronts {
                 ways::send(front, &rows, None, &self.board, &self.names, given);
@@ -225,17 +248,20 @@ impl Reading {
 
 fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
     let ingest = Ingest::new(plan.decoding.open(), plan.event_time.clone(), plan.max_ahead).with_created(plan.created);
-    let ingest = ingest.with_steps(SourceSteps::new(plan.transforms.clone())?);
+    let ingest = ingest.with_steps(SourceSteps::new(plan.transforms.clone())?).with_dedup(plan.dedup.clone());
+    let label = || plan.name.clone();
     let front = |front: &Arc<_>| Front::new(Arc::clone(front), workers);
     Ok(Source {
         name: plan.name.clone(),
         ingest,
         idle_timeout: plan.idle_timeout,
+        idle_advances: plan.idle_advances,
         delay: plan.delay,
         fronts: plan.fronts.iter().map(front).collect::<Result<_, _>>()?,
         announced: false,
         stopped: false,
         partitions: BTreeMap::new(),
-        events: metrics::counter!("millrace_events_total", "source" => plan.name.clone()),
+        events: metrics::counter!("millrace_events_total", "source" => label()),
+        repeats: plan.dedup.as_ref().map(|_| metrics::counter!("millrace_repeats_total", "source" => label())),
     })
 }

@@ -15,11 +15,13 @@ use super::message::{Begin, Control};
 use super::{Entrances, TopologyError};
 use crate::engine::watermark::AFTER_ALL;
 use crate::source::SourceError;
+use crate::source::flow::Flow;
 use crate::time::{Clock, micros};
 
 /// A topology at work.
 pub struct Running {
     pub(super) board: Arc<Board>,
+    pub(super) flow: Arc<Flow>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) interval: Duration,
     pub(super) until_idle: Option<Duration>,
@@ -97,7 +99,8 @@ impl Running {
                     if ended && !std::mem::replace(&mut told_ended, ended) {
                         ticks.reset_immediately();
                     }
-                    if self.until_idle.is_some_and(|idle| quiet >= micros(idle)) { break }
+                    // Partitions that are paused have more to give.
+                    if self.until_idle.is_some_and(|idle| quiet >= micros(idle)) && !self.flow.holds() { break }
                 }
             }
         }
@@ -168,6 +171,8 @@ impl Running {
             if let Some(time) = self.board.source_watermark(index) {
                 metrics::gauge!("millrace_source_watermark_seconds", "source" => name.clone()).set(seconds(time));
             }
+            let paused = u16::try_from(index).map_or(0, |source| self.flow.held(source));
+            metrics::gauge!("millrace_paused_partitions", "source" => name.clone()).set(paused as f64);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! side has come, but no further than the rows that still wait.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::TopologyError;
@@ -93,6 +94,13 @@ impl Shard {
             OperatorPlan::Latest(plan) => Operator::Latest(plan.clone()),
         };
         let main = stage.inputs - usize::from(matches!(operator, Operator::Join(..)));
+        let own = plan.stages.iter().position(|known| std::ptr::eq(known, stage));
+        // The shards of a stage all hear the same; the workers' partitions of a source have nothing in common.
+        let of_stage = |input: &usize| {
+            let mut fronts = plan.stages.iter().flat_map(|stage| &stage.fronts);
+            fronts.any(|front| Some(usize::from(front.stage)) == own && usize::from(front.input) == *input)
+        };
+        let echoes = |inputs: Range<usize>| inputs.filter(of_stage).map(|input| input * workers..(input + 1) * workers);
         let view = plan.views.get(usize::from(stage.view));
         let source = plan.sources.len() + usize::from(stage.view);
         Ok(Self {
@@ -105,8 +113,8 @@ impl Shard {
             lane: stage.depth,
             operator,
             main,
-            combined: CombinedWatermark::new(main * workers),
-            other: CombinedWatermark::new(workers),
+            combined: CombinedWatermark::new(main * workers).with_echoes(echoes(0..main)),
+            other: CombinedWatermark::new(workers).with_echoes(echoes(main..stage.inputs).map(|_| 0..workers)),
             newest: BEFORE_ALL,
             positions: BTreeMap::new(),
             fronts: stage.fronts.iter().map(|front| Front::new(front.clone(), workers)).collect::<Result<_, _>>()?,

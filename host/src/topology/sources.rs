@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -10,6 +11,7 @@ use crate::config::plan::{Plan, SourcePlan};
 use crate::config::project::{KafkaStart, SourceKind};
 use crate::engine::decode::Format;
 use crate::record::Origin;
+use crate::source::flow::Flow;
 use crate::source::intake::IntakeSender;
 use crate::source::push::PushHandle;
 use crate::source::registry::Registry;
@@ -25,15 +27,26 @@ pub struct Entrances {
     pub ingests: BTreeMap<String, PushHandle>,
 }
 
+/// What reads a source in place of what the project file says: tests that decide what comes when.
+pub type Opener = dyn Fn(&SourcePlan, SourceContext) -> BoxFuture<'static, Result<(), SourceError>> + Send + Sync;
+
+/// What all sources are given.
+pub(super) struct Common<'a> {
+    pub(super) batch_rows: usize,
+    pub(super) intake: &'a IntakeSender,
+    pub(super) flow: &'a Arc<Flow>,
+    pub(super) stop: &'a watch::Receiver<bool>,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    /// Where partitions are to be read from, as far as that is known.
+    pub(super) positions: &'a BTreeMap<Origin, i64>,
+}
+
 /// Spawns every source of the plan on the current runtime.
 pub(super) fn spawn(
     plan: &Plan,
-    batch_rows: usize,
-    intake: &IntakeSender,
-    stop: &watch::Receiver<bool>,
+    common: &Common<'_>,
     safe: Vec<watch::Receiver<Vec<i64>>>,
-    clock: &Arc<dyn Clock>,
-    positions: &BTreeMap<Origin, i64>,
+    opener: Option<&Opener>,
 ) -> (JoinSet<Result<(), SourceError>>, Entrances) {
     let mut tasks = JoinSet::new();
     let mut entrances = Entrances::default();
@@ -41,17 +54,21 @@ pub(super) fn spawn(
         let context = SourceContext {
             name: source.name.clone(),
             index,
-            batch_rows,
-            intake: intake.clone(),
-            stop: stop.clone(),
+            batch_rows: common.batch_rows,
+            intake: common.intake.clone(),
+            flow: common.flow.clone(),
+            stop: common.stop.clone(),
             safe,
-            clock: clock.clone(),
+            clock: common.clock.clone(),
             // The URL was tried when the project file was read.
             registry: source.registry.as_ref().and_then(|options| Registry::new(options).ok()).map(Arc::new),
         };
-        let own = positions.iter().filter(|(origin, _)| origin.source == index);
+        let own = common.positions.iter().filter(|(origin, _)| origin.source == index);
         let positions = own.map(|(origin, next)| (origin.partition, *next)).collect();
-        spawn_one(source, context, positions, &mut tasks, &mut entrances);
+        match opener {
+            Some(opener) => drop(tasks.spawn(opener(source, context))),
+            None => spawn_one(source, context, positions, &mut tasks, &mut entrances),
+        }
     }
     (tasks, entrances)
 }

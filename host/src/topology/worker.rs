@@ -147,6 +147,11 @@ impl Worker {
         if !self.may_read() {
             return Ok(worked);
         }
+        // Here, since a worker whose inboxes never rest waits for nothing.
+        let now = self.clock.now();
+        if self.look(now) {
+            return Ok(true);
+        }
         if let Ok(control) = self.channels.control.try_recv() {
             match control {
                 Control::Begin(begin) => self.begin(begin),
@@ -157,9 +162,7 @@ impl Worker {
         if let Ok(intake) = self.channels.intake.channel().try_recv() {
             let intake = self.channels.intake.take(intake);
             let mut given = Given::default();
-            let now = self.clock.now();
             self.reading.take(intake, now, &mut given)?;
-            self.look(now, &mut given);
             self.hold(0, given);
             return Ok(true);
         }
@@ -171,12 +174,17 @@ impl Worker {
         Ok(worked)
     }
 
-    /// Looks for idle partitions, now and then.
-    fn look(&mut self, now: Micros, given: &mut Given) {
-        if now.saturating_sub(self.looked) >= micros(TICK) / 2 {
-            self.looked = now;
-            self.reading.tick(now, given);
+    /// Looks for idle partitions, now and then; true if that gave something to send.
+    fn look(&mut self, now: Micros) -> bool {
+        if now.saturating_sub(self.looked) < micros(TICK) / 2 {
+            return false;
         }
+        self.looked = now;
+        let mut given = Given::default();
+        self.reading.tick(now, &mut given);
+        let some = !given.messages.is_empty();
+        self.hold(0, given);
+        some
     }
 
     /// Nothing is held: reading more may give more.
@@ -271,14 +279,7 @@ impl Worker {
             self.due().map(|due| Duration::from_micros(due.saturating_sub(self.clock.now()).max(0).unsigned_abs()));
         match select.ready_timeout(until_due.map_or(TICK, |pause| pause.min(TICK))) {
             Ok(ready) => ready != stop,
-            Err(_) => {
-                if self.may_read() {
-                    let mut given = Given::default();
-                    self.look(self.clock.now(), &mut given);
-                    self.hold(0, given);
-                }
-                true
-            }
+            Err(_) => true,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! a batch. A short run has the same cases every time; `MILLRACE_SOAK` says how many new ones to draw: `make soak`. A
 //! failure shrinks, and prints the project and the streams that it comes down to.
 
+mod interleaving;
 mod reference;
 mod streams;
 mod views;
@@ -22,7 +23,7 @@ use millrace::store::StoreError;
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::online::{OnlineBatch, OnlineWriter};
 use millrace::store::state::StateStore;
-use millrace::time::SystemClock;
+use millrace::time::{Clock, ManualClock, SystemClock};
 use millrace::topology::keeper::{Outlets, Summary};
 use millrace::topology::resume::{Differences, Resume, differences};
 use millrace::topology::{self, Start, State};
@@ -32,14 +33,18 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use serde_json::Value;
 use tokio::sync::watch;
 
+use interleaving::{IDLE, NOW, Pace, Story, opener};
 use reference::{Expected, Given, expected, same_rows};
-use streams::{Event, Fields, Stream, stream};
+use streams::{Event, Fields, Stream, partitions, stream};
 use views::{Feature, From, View, Window, views};
 
 /// How many cases a short run has, those with every number of shards and rows a batch, and those that are cut short.
 const CASES: u32 = 150;
 const PERMUTED: u32 = 12;
 const CUT: u32 = 60;
+
+/// How many cases are run in three interleavings.
+const INTERLEAVED: u32 = 60;
 
 /// How many cases run at once.
 const THREADS: u8 = 6;
@@ -71,7 +76,8 @@ fn project(sources: &[Stream; 2], views: &[View]) -> String {
             "[sources.{name}]\ntype = \"file\"\npath = \"{name}.jsonl\"\n\
              schema = {{ at = \"timestamp\", k = \"utf8\", v = \"int64\", x = \"float64\", s = \"utf8\", big = \"int64\",\
              c = {{ type = \"timestamp\", format = \"epoch-millis\" }} }}\n\
-             event-time = {{ column = \"at\", format = \"epoch-millis\" }}\nwatermark-delay = \"{}ms\"",
+             event-time = {{ column = \"at\", format = \"epoch-millis\" }}\nwatermark-delay = \"{}ms\"\n\
+             idle-timeout = \"{IDLE}\"",
             source.delay
         )
         .unwrap();
@@ -106,29 +112,39 @@ struct Cut {
     crash: bool,
 }
 
-/// How a project is run: shards, rows a batch, and the cuts that come before it goes through; the shards of what comes
-/// after a cut are one more each.
+/// How a case is run.
 #[derive(Clone, Debug)]
 struct Way {
     shards: usize,
     batch: usize,
+    feed: Feed,
+    /// What comes before it goes through: the shards of what comes after a cut are one more each.
     cuts: Vec<Cut>,
+}
+
+/// How the events come.
+#[derive(Clone, Debug)]
+enum Feed {
+    /// From the files that the project names.
+    Files,
+    /// Given at this pace, with `max-skew` in milliseconds.
+    Given(Pace, Option<u64>),
 }
 
 impl Way {
     fn straight(shards: usize, batch: usize) -> Self {
-        Self { shards, batch, cuts: Vec::new() }
+        Self { shards, batch, feed: Feed::Files, cuts: Vec::new() }
     }
 }
 
 /// Runs the project in the folder; what came out of each view, and how the last run ended.
-fn run(folder: &Path, plan: &Arc<Plan>, way: &Way) -> (Vec<Came>, Summary) {
+fn run(folder: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way) -> (Vec<Came>, Summary) {
     let data = tempfile::tempdir_in(folder).unwrap();
     for (number, cut) in way.cuts.iter().enumerate() {
-        run_once(data.path(), plan, (way.shards + number, way.batch), way, Some(*cut));
+        run_once(data.path(), plan, sources, &Way { shards: way.shards + number, ..way.clone() }, Some(*cut));
     }
-    let shards = way.shards + way.cuts.len();
-    let summary = run_once(data.path(), plan, (shards, way.batch), way, None).expect("nothing has cut it");
+    let last = Way { shards: way.shards + way.cuts.len(), ..way.clone() };
+    let summary = run_once(data.path(), plan, sources, &last, None).expect("nothing has cut it");
     let came = plan.views.iter().map(|view| came(&folder.join(format!("{}.jsonl", view.name)))).collect();
     (came, summary)
 }
@@ -145,13 +161,7 @@ fn opened(folder: &Path) -> StateStore {
 }
 
 /// One run, from the last checkpoint on; how it ended, unless it crashed. A way without cuts keeps no state.
-fn run_once(
-    data: &Path,
-    plan: &Arc<Plan>,
-    (workers, batch_rows): (usize, usize),
-    way: &Way,
-    cut: Option<Cut>,
-) -> Option<Summary> {
+fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut: Option<Cut>) -> Option<Summary> {
     let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(3_600) };
     let (mut state, mut marks) = (None, BTreeMap::new());
     if !way.cuts.is_empty() {
@@ -185,14 +195,21 @@ fn run_once(
         publishing: None,
     };
     shared().1.block_on(async {
+        let stands = Arc::new(ManualClock::new(NOW));
+        let (clock, opener, max_skew): (Arc<dyn Clock>, _, _) = match &way.feed {
+            Feed::Files => (Arc::new(SystemClock), None, None),
+            Feed::Given(pace, skew) => (stands.clone(), Some(opener(sources, pace.clone(), stands)), *skew),
+        };
         let running = topology::start(Start {
             plan: plan.clone(),
-            workers,
-            batch_rows,
+            workers: way.shards,
+            batch_rows: way.batch,
+            max_skew: max_skew.map(Duration::from_millis),
             interval: if cut.is_some() { Duration::from_millis(2) } else { Duration::from_secs(60) },
             until_idle: None,
             outlets,
-            clock: Arc::new(SystemClock),
+            clock,
+            opener,
             state,
         });
         let running = running.unwrap();
@@ -256,19 +273,24 @@ fn compare(view: &View, wanted: &[Given], mut came: Came) -> Result<(), String> 
     if came.is_empty() { Ok(()) } else { Err(format!("nobody wanted {came:?} of {view:?}")) }
 }
 
+/// Writes the files that the sources are read from where nothing else gives their events.
+fn write(folder: &Path, sources: &[Stream; 2]) {
+    for (name, source) in ["a.jsonl", "b.jsonl"].iter().zip(sources) {
+        std::fs::write(folder.join(name), source.texts().concat()).unwrap();
+    }
+}
+
 fn check(sources: &[Stream; 2], views: &[View], ways: &[Way]) -> Result<(), TestCaseError> {
     let folder = tempfile::tempdir().unwrap();
-    for (name, source) in ["a.jsonl", "b.jsonl"].iter().zip(sources) {
-        std::fs::write(folder.path().join(name), source.text()).unwrap();
-    }
+    write(folder.path(), sources);
     let text = project(sources, views);
     let plan = planned(folder.path(), &text);
     let Expected { views: wanted, dead, unsure } = expected(sources, views);
     for way in ways {
-        let (came, mut summary) = run(folder.path(), &plan, way);
+        let (came, mut summary) = run(folder.path(), &plan, sources, way);
         let fail = |detail: String| {
             let [a, b] = sources;
-            let (a, b) = (a.text(), b.text());
+            let (a, b) = (a.texts().join("---\n"), b.texts().join("---\n"));
             TestCaseError::fail(format!("{way:?}: {detail}\n{text}\na:\n{a}\nb:\n{b}"))
         };
         prop_assert!(summary.stopped.is_empty(), "{:?}\n{text}", summary.stopped);
@@ -295,7 +317,13 @@ fn check(sources: &[Stream; 2], views: &[View], ways: &[Way]) -> Result<(), Test
 fn runner(short: u32, thread: u8) -> TestRunner {
     let soak: Option<u32> = std::env::var("MILLRACE_SOAK").ok().and_then(|cases| cases.parse().ok());
     let cases = soak.unwrap_or(short).div_ceil(u32::from(THREADS));
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 2_000,
+        max_shrink_time: 30_000,
+        ..Config::default()
+    };
     match soak {
         Some(_) => TestRunner::new(config),
         None => TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[thread; 32])),
@@ -351,10 +379,35 @@ fn shards_and_batches_change_nothing() {
     through(PERMUTED, || (streams(120), views(12), Just(ways.clone())));
 }
 
+/// Two streams of several partitions, and three ways in which their events come: in an order in which partitions fall
+/// silent until they are idle and wake, in any other order, and all at once, with pauses and some held back by `max-skew`.
+fn interleaved(most: usize) -> impl Strategy<Value = ([Stream; 2], Vec<Way>)> {
+    let way = || (prop::sample::select(SHARDS.to_vec()), prop::sample::select(BATCHES.to_vec()), any::<u64>());
+    let skew = prop::option::of(prop::sample::select(vec![1_u64, 500, 5_000, 60_000]));
+    (partitions(1..=4, most, false), partitions(1..=3, most, true), way(), way(), way(), skew).prop_map(
+        |(a, b, first, second, third, skew)| {
+            let way = |(shards, batch, _), feed| Way { feed, ..Way::straight(shards, batch) };
+            let (story, sources) = Story::with_silence([a, b], first.2);
+            let other = Story::of(&sources, second.2);
+            let ways = vec![
+                way(first, Feed::Given(Pace::InTurns(story), None)),
+                way(second, Feed::Given(Pace::InTurns(other), None)),
+                way(third, Feed::Given(Pace::Freely(third.2), skew)),
+            ];
+            (sources, ways)
+        },
+    )
+}
+
+#[test]
+fn the_order_in_which_partitions_come_and_pauses_change_nothing() {
+    through(INTERLEAVED, || (interleaved(20), views(12)).prop_map(|((sources, ways), views)| (sources, views, ways)));
+}
+
 /// Rows of key `k0` at these times.
 fn at(times: &[i64]) -> Stream {
     let row = |at: &i64| Event::Row(Fields { key: Some(0), at: *at, v: Some(1), x: None, s: None, big: None, c: None });
-    Stream { delay: 0, created: false, events: times.iter().map(row).collect() }
+    Stream { delay: 0, created: false, partitions: vec![times.iter().map(row).collect()] }
 }
 
 /// A view of `a` that counts, and one of that view that sums its counts: the last one's rows at one row and at 1,024 rows a batch.
@@ -363,9 +416,9 @@ fn cut(times: &[i64], windows: [Window; 2]) -> [Came; 2] {
     let views = [View::counting(From::A, inner), View::counting(From::View(0), outer)];
     let sources = [at(times), at(&[])];
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("a.jsonl"), sources[0].text()).unwrap();
+    write(folder.path(), &sources);
     let plan = planned(folder.path(), &project(&sources, &views));
-    [1, 1024].map(|batch| run(folder.path(), &plan, &Way::straight(1, batch)).0.pop().unwrap())
+    [1, 1024].map(|batch| run(folder.path(), &plan, &sources, &Way::straight(1, batch)).0.pop().unwrap())
 }
 
 /// After the window was empty at 4,750 a row behind the watermark comes, and the window that it has left is given again:
@@ -380,7 +433,7 @@ fn the_row_after_an_empty_window_is_given_whatever_is_given_again() {
         _ => {}
     };
     let [mut a, b] = sources;
-    a.events.iter_mut().for_each(other);
+    a.partitions[0].iter_mut().for_each(other);
     let view = [view, View::counting(From::B, Window::Latest)];
     check(&[a, b], &view, &[1, 1_024].map(|batch| Way::straight(1, batch))).unwrap();
 }
@@ -394,7 +447,7 @@ fn a_row_behind_gives_no_row_after_it_has_left_all_windows() {
     let own = Feature { window: Some(grid(3_000, 2_000)), ..view.features[0].clone() };
     view.features.push(own);
     let mut a = at(&[7_000, 400]);
-    if let Some(Event::Row(fields)) = a.events.first_mut() {
+    if let Some(Event::Row(fields)) = a.partitions[0].first_mut() {
         fields.key = Some(1);
     }
     check(

@@ -69,8 +69,12 @@ impl Project {
         Millrace::command().dir(self.folder.path()).args([command, FILE]).args(settings)
     }
 
-    /// Runs it over its bounded sources to the end, which has to be a good one.
+    /// Runs it over its bounded sources to the end, which has to be a good one; from nothing, whatever ran before.
     pub(crate) fn run<S: AsRef<str>>(&self, settings: impl IntoIterator<Item = S>) -> Finished {
+        let data = self.path("data");
+        if data.exists() {
+            fs::remove_dir_all(data).unwrap();
+        }
         let finished = self.call("run", settings).finish(START);
         assert!(finished.status.success(), "{}", finished.stderr);
         finished

@@ -1,4 +1,5 @@
-//! What a source says of its rows beside their format: which of two is newer, what is made of them first.
+//! What a source says of its rows beside their format: which of two is newer, what is made of them first,
+//! how long they wait for others, and which repeat others.
 
 mod transforms;
 
@@ -6,7 +7,7 @@ use millrace_tests::http::post;
 use millrace_tests::patience::{START, wait_for};
 use serde_json::{Value, json};
 
-use crate::project::{Project, serve};
+use crate::project::{Project, counter, serve};
 
 const CREATED: &str = r#"
 [project]
@@ -166,4 +167,65 @@ fn a_row_of_a_join_waits_no_longer_than_it_may() {
         |driver: i64| rows.iter().filter(move |row| row["driver"] == driver).map(|row| row["rated"].as_i64().unwrap());
     assert_eq!((rated(0).sum::<i64>(), rated(1).sum::<i64>()), (5, 9), "{rows:?}");
     served.terminate();
+}
+
+const REPEATS: &str = r#"
+[project]
+name = "repeats"
+
+[sources.payments]
+type = "file"
+path = "payments.jsonl"
+schema = { id = "utf8", part = "int32", at = "timestamp", amount = "int64", rate = "float64" }
+event-time = { column = "at", format = "epoch-millis" }
+watermark-delay = "5s"
+dedup = { on = ["id", "part"], within = "10s" }
+
+[views.paid]
+from = "payments"
+window = { tumbling = "1m" }
+output = { type = "file", path = "paid.jsonl" }
+features = { amounts = { aggregate = "collect", of = "amount" } }
+"#;
+
+#[test]
+fn a_repeat_is_as_if_it_had_never_come() {
+    let project = Project::new(REPEATS);
+    let pay = |id: Option<&str>, part: i64, second: i64, amount: i64| {
+        json!({"id": id, "part": part, "at": second * 1_000, "amount": amount}).to_string()
+    };
+    let payments = [
+        pay(Some("a"), 1, 1, 1),
+        pay(Some("a"), 2, 1, 2),
+        pay(Some("a"), 1, 1, -1),
+        pay(Some("b"), 1, 3, 3),
+        // Further than ten seconds from the first, and so none of its repeats; but what follows repeats this one.
+        pay(Some("a"), 1, 12, 4),
+        pay(Some("a"), 1, 21, -4),
+        // A value is missing.
+        pay(None, 1, 13, 5),
+        pay(None, 1, 13, 6),
+        // Ten seconds are within.
+        pay(Some("b"), 1, 13, -3),
+        pay(Some("c"), 1, 40, 7),
+        // The watermark is at 35: nobody knows any more.
+        pay(Some("b"), 1, 3, 8),
+        pay(Some("c"), 1, 31, -7),
+    ];
+    project.write_lines("payments.jsonl", &payments);
+    for (shards, rows) in [(1, 1), (2, 3), (1, 1024)] {
+        let settings = [format!("runtime.shards={shards}"), format!("runtime.batch-rows={rows}")];
+        project.run(&settings);
+        let paid = project.rows("paid.jsonl");
+        assert_eq!(paid[0]["amounts"], json!([1, 2, 3, 8, 4, 5, 6, 7]), "{rows} rows a batch");
+    }
+    let served = serve(project.call::<&str>("run", []).args(["--linger"]));
+    let repeats = || counter(&served.metrics(), "millrace_repeats_total{source=\"payments\"}");
+    wait_for("the repeats", START, || (repeats() == 4).then_some(()));
+    served.terminate();
+    let check =
+        |on: &str| project.call("check", [format!("sources.payments.dedup.on=[\"{on}\"]")]).finish(START).stderr;
+    assert!(check("idd").contains("`idd` is not a column of the source; did you mean `id`?"), "{}", check("idd"));
+    let wrong = check("rate");
+    assert!(wrong.contains("`rate` is float64, which is not compared: name columns of other types"), "{wrong}");
 }

@@ -13,6 +13,9 @@ const LEAST_SIZE: u64 = 1 << 20;
 /// The rows of one call of a UDF are at most these.
 const MOST_ROWS: i64 = 8_192;
 
+/// How far in event time partitions come apart unless the project says otherwise.
+const MAX_SKEW: Duration = Duration::from_secs(60);
+
 pub(super) fn serve(document: &mut Section<'_>) -> Serve {
     let span = document.span;
     let default = |port| Spanned::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), span);
@@ -40,13 +43,16 @@ fn address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
 }
 
 pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
-    let mut runtime = Runtime { shards: 0, batch_rows: 4_096 };
+    let mut runtime = Runtime { shards: 0, batch_rows: 4_096, max_skew: Some(MAX_SKEW) };
     let Some(mut section) = document.get("runtime").and_then(|value| value.section()) else { return runtime };
     if let Some(shards) = section.get("shards").and_then(|value| value.integer(0..=1024)) {
         runtime.shards = shards;
     }
     if let Some(rows) = section.get("batch-rows").and_then(|value| value.integer(1..=MOST_ROWS)) {
         runtime.batch_rows = rows;
+    }
+    if let Some(skew) = section.get("max-skew").and_then(|value| value.duration_or_off()) {
+        runtime.max_skew = skew;
     }
     section.not_yet("memory", "a limit on memory is");
     section.finish();

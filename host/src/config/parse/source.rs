@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Uri};
 
 use super::super::diagnostics::Spanned;
-use super::super::project::{KafkaStart, Source, SourceKind};
+use super::super::project::{Dedup, Idle, KafkaStart, Source, SourceKind};
 use super::super::section::{Section, Value};
 use super::{format, schema, view};
 
@@ -58,10 +58,10 @@ pub(super) fn read(
     let schema = schema::read(&mut section, format.as_ref(), transforms.is_some());
     let delay = section.get("watermark-delay").and_then(|value| value.duration()).unwrap_or_default();
     let idle = section.get("idle-timeout").and_then(|value| value.duration_or_off());
+    let on_idle = section.get("idle").map(|value| (on_idle(&value), value));
     let ahead = section.get("max-ahead").and_then(|value| value.duration_or_off());
+    let dedup = section.get("dedup").map(|value| dedup(&value));
     section.not_yet_true("record", "`record` is");
-    section.not_yet("dedup", "`dedup` is");
-    section.not_yet("idle", "`idle` is");
     if inherits_unknown {
         section.finish_as_partial()
     } else {
@@ -69,6 +69,15 @@ pub(super) fn read(
     }
     let kind = kind?;
     let default_idle = matches!(kind, SourceKind::Kafka { .. }).then_some(Duration::from_secs(30));
+    let idle_timeout = idle.unwrap_or(default_idle);
+    let on_idle = on_idle.map_or(Idle::LeaveOut, |(idle, value)| {
+        if idle == Idle::Advance && idle_timeout.is_none() {
+            value.error(
+                "`idle = \"advance\"` needs an `idle-timeout`: after what silence the watermark moves by itself",
+            );
+        }
+        idle
+    });
     let default_ahead = (!kind.is_bounded()).then_some(Duration::from_secs(3_600));
     Some(Source {
         name,
@@ -78,10 +87,32 @@ pub(super) fn read(
         transforms: transforms.unwrap_or_default(),
         event_time: schema.event_time?,
         created: schema.created,
+        dedup: dedup.flatten(),
         watermark_delay: delay,
-        idle_timeout: idle.unwrap_or(default_idle),
+        idle_timeout,
+        idle: on_idle,
         max_ahead: ahead.unwrap_or(default_ahead),
     })
+}
+
+/// What becomes of the watermark of an idle partition.
+fn on_idle(value: &Value<'_>) -> Idle {
+    value.choice(&[("leave-out", Idle::LeaveOut), ("advance", Idle::Advance)]).unwrap_or(Idle::LeaveOut)
+}
+
+/// `dedup = { on = ["id"], within = "10m" }`
+fn dedup(value: &Value<'_>) -> Option<Dedup> {
+    let mut section = value.section()?;
+    let on = section.require("on").map(|value| {
+        let items = value.one_or_items();
+        if items.is_empty() {
+            value.error("`on` is empty: say which columns repeats have in common");
+        }
+        items.iter().filter_map(Value::string).collect::<Vec<_>>()
+    });
+    let within = section.require("within").and_then(|value| value.positive_duration());
+    section.finish();
+    Some(Dedup { on: on.filter(|on| !on.is_empty())?, within: within? })
 }
 
 /// A key of another type was meant for another source; one that was inherited only does not apply.

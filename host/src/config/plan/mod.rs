@@ -7,6 +7,7 @@ mod features;
 mod file_columns;
 mod format;
 mod join;
+mod meeting;
 mod order;
 mod outputs;
 mod services;
@@ -27,6 +28,7 @@ use super::project;
 use crate::engine::aggregate::builtin::Ties;
 use crate::engine::combine::CombinePlan;
 use crate::engine::decode::{Decoding, EventTime};
+use crate::engine::dedup::DedupPlan;
 use crate::engine::front::{FrontPlan, TransformStep};
 use crate::engine::join::JoinPlan;
 use crate::engine::key;
@@ -109,10 +111,14 @@ pub struct SourcePlan {
     pub event_time: EventTime,
     /// The column that says when a row was created, if there is one, by its index before the event timestamp was added.
     pub created: Option<usize>,
+    /// Which rows are dropped as repeats; by their columns' index as above.
+    pub dedup: Option<DedupPlan>,
     /// How far the watermark stays behind the greatest event time.
     pub delay: Micros,
     /// After how long without a row a partition is idle; none: never.
     pub idle_timeout: Option<Micros>,
+    /// Whether the watermark of an idle partition moves on with the clock.
+    pub idle_advances: bool,
     /// How far an event time may be ahead of the arrival; none: any distance.
     pub max_ahead: Option<Micros>,
     /// The stateless halves of the views that read it.

@@ -12,6 +12,8 @@ use crate::config::diagnostics::{Diagnostics, Span, Spanned, suggestion};
 use crate::config::project;
 use crate::engine::aggregate::builtin::Ties;
 use crate::engine::decode::{DecodeField, Decoding, EventTime, TimeFormat};
+use crate::engine::dedup::DedupPlan;
+use crate::engine::key;
 use crate::record::{ColumnType, EVENT_TIMESTAMP, event_timestamp_field};
 use crate::time::micros;
 
@@ -57,6 +59,10 @@ pub(super) fn plan(
         None => None,
         Some(name) => Some(created(name, &columns, errors)?),
     };
+    let dedup = match &source.dedup {
+        None => None,
+        Some(written) => Some(dedup(written, &columns, errors)?),
+    };
     Some(SourcePlan {
         name: source.name.value.clone(),
         kind: source.kind.clone(),
@@ -66,8 +72,10 @@ pub(super) fn plan(
         schema: with_event_timestamp(&columns),
         event_time,
         created,
+        dedup,
         delay: micros(source.watermark_delay),
         idle_timeout: source.idle_timeout.map(micros),
+        idle_advances: source.idle == project::Idle::Advance,
         max_ahead: source.max_ahead.map(micros),
         fronts: Vec::new(),
     })
@@ -86,6 +94,27 @@ fn created(name: &Spanned<String>, columns: &SchemaRef, errors: &mut Diagnostics
         return None;
     }
     Some(index)
+}
+
+/// What makes a row a repeat: columns that can be compared as keys are.
+fn dedup(written: &project::Dedup, columns: &SchemaRef, errors: &mut Diagnostics) -> Option<DedupPlan> {
+    let mut found = Vec::new();
+    for name in &written.on {
+        let Some((index, field)) = columns.column_with_name(name) else {
+            let hint = suggestion(name, columns.fields().iter().map(|field| field.name().as_str()));
+            errors.error(name.span, format!("`{}` is not a column of the source{hint}", name.value));
+            continue;
+        };
+        match ColumnType::from_arrow(field.data_type()).map(|kind| key::check(&kind)) {
+            Some(Err(_)) => {
+                let kind = display(field.data_type());
+                let message = format!("`{}` is {kind}, which is not compared: name columns of other types", name.value);
+                errors.error(name.span, message);
+            }
+            _ => found.push(index),
+        }
+    }
+    (found.len() == written.on.len()).then(|| DedupPlan { columns: found, within: micros(written.within) })
 }
 
 fn with_event_timestamp(columns: &SchemaRef) -> SchemaRef {

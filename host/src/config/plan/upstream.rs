@@ -74,6 +74,11 @@ impl Upstream {
         })
     }
 
+    /// Whether it is a source.
+    pub(super) fn is_source(&self) -> bool {
+        matches!(self.from, UpstreamRef::Source(_))
+    }
+
     /// The columns, with the one that says which rows delete their key.
     pub(super) fn marked_schema(&self) -> SchemaRef {
         if !self.deletes {

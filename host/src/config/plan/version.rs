@@ -50,6 +50,10 @@ fn describe_source(project: &Project, source: &Source, lines: &mut Vec<String>) 
     };
     lines.push(format!("source {:?} {format} delay {:?}", source.name.value, source.watermark_delay));
     lines.extend(source.created.iter().map(|column| format!("created {:?}", column.value)));
+    lines.extend(source.dedup.iter().map(|dedup| {
+        let on: Vec<&str> = dedup.on.iter().map(|name| name.value.as_str()).collect();
+        format!("dedup {on:?} within {:?}", dedup.within)
+    }));
     lines.push(format!(
         "event time {:?} {:?} ahead {:?}",
         source.event_time.column.value, source.event_time.format.value, source.max_ahead

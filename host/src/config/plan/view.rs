@@ -53,6 +53,7 @@ impl ViewPlanner<'_> {
     pub(super) fn plan(&mut self, index: u16, view: &View) -> Option<ViewPlan> {
         let upstreams = view.from.iter().map(|from| Upstream::find(from, self.project, self.graph, self.errors));
         let upstreams: Vec<Upstream> = upstreams.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?;
+        self.one_type(view, &upstreams)?;
         let event_times = upstreams.iter().map(|upstream| upstream.event_time.clone());
         let event_times: Vec<String> = event_times.chain([EVENT_TIMESTAMP.to_owned()]).collect();
         if upstreams.iter().any(|upstream| upstream.created) {
@@ -70,6 +71,30 @@ impl ViewPlanner<'_> {
             self.joined(index, view, &upstreams, &event_times, &joins)?
         };
         self.stage(index, view, &lefts, &event_times, !joins.is_empty())
+    }
+
+    /// In a union of sources, a column has one type; of what transforms give that is known only now.
+    fn one_type(&mut self, view: &View, upstreams: &[Upstream]) -> Option<()> {
+        let mut sources = view.from.iter().zip(upstreams).filter(|(_, upstream)| upstream.is_source());
+        let Some((first, known)) = sources.next() else { return Some(()) };
+        let mut whole = Some(());
+        for (name, other) in sources {
+            for field in other.schema.fields() {
+                let Some((_, same)) = known.schema.column_with_name(field.name()) else { continue };
+                if same.data_type() != field.data_type() {
+                    let (kind, wanted) = (display(field.data_type()), display(same.data_type()));
+                    let message = format!(
+                        "column `{}` is {kind} in source `{}`, but {wanted} in source `{}`: a view reads one type",
+                        field.name(),
+                        name.value,
+                        first.value
+                    );
+                    self.errors.error(name.span, message);
+                    whole = None;
+                }
+            }
+        }
+        whole
     }
 
     /// Adds the stages of the joins, and gives the last of them as what the view reads.

@@ -26,12 +26,34 @@ pub struct Source {
     pub event_time: EventTime,
     /// The timestamp that orders rows of equal event time.
     pub created: Option<Spanned<String>>,
+    /// Which rows are dropped as repeats.
+    pub dedup: Option<Dedup>,
     /// How far the watermark stays behind the greatest event time.
     pub watermark_delay: Duration,
     /// After how long without a row a partition is idle; none: never.
     pub idle_timeout: Option<Duration>,
+    /// What becomes of the watermark of an idle partition.
+    pub idle: Idle,
     /// How far an event time may be ahead of the arrival; none: any distance.
     pub max_ahead: Option<Duration>,
+}
+
+/// What becomes of the watermark of an idle partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// It is left out while an active one remains.
+    LeaveOut,
+    /// It moves on with the clock.
+    Advance,
+}
+
+/// What makes a row a repeat of one before it.
+#[derive(Clone, Debug)]
+pub struct Dedup {
+    /// The columns that are equal; at least one.
+    pub on: Vec<Spanned<String>>,
+    /// How far apart the event times are at most.
+    pub within: Duration,
 }
 
 /// Where a source's events come from.

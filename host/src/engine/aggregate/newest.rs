@@ -4,8 +4,8 @@
 //!                 update, merge                         evaluate
 //!  rows ─────────────────────────▶ the N newest rows ───────────────▶ inner: initial ─ update, oldest first ─ evaluate
 //! ```
-//! The state is those rows themselves: a list for each input column, in the order of event time, source, partition and
-//! offset; rows that are alike in all four, as those that a transform made of one event, stay as they came. Where panes
+//! The state is those rows themselves: a list for each input column, in the order of event time, creation where that is
+//! known, source, partition and offset; rows that are alike in all of these, as those that a transform made of one event, stay as they came. Where panes
 //! are merged, the newest of both are kept.
 //!
 //! Always true: the value is that of folding the kept rows in their order into nothing, so it does not depend on

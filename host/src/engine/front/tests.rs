@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::decode::{DecodeField, EventTime, JsonDecoder, TimeFormat};
+use crate::engine::dedup::Seen;
 use crate::engine::ingest::Ingest;
 use crate::engine::key;
 use crate::engine::watermark::PartitionWatermark;
@@ -99,10 +100,11 @@ enum Fate {
 fn fates(events: &[String], cut: usize, shards: usize) -> BTreeMap<i64, Vec<Fate>> {
     let (mut ingest, mut partition) = (ingest(), PartitionWatermark::new(10 * SECOND));
     let mut front = Front::new(plan(), shards).unwrap();
+    let mut seen = Seen::default();
     let mut fates: BTreeMap<i64, Vec<Fate>> = BTreeMap::new();
     for (index, events) in events.chunks(cut).enumerate() {
         let mut dead = Vec::new();
-        let rows = ingest.take(raw(events, index * cut), &mut partition, &mut dead).unwrap();
+        let rows = ingest.take(raw(events, index * cut), &mut partition, &mut seen, &mut dead).unwrap();
         for (shard, batch) in front.process(&rows, &mut dead).unwrap().into_iter().enumerate() {
             let Some(batch) = batch else { continue };
             let values = batch.inputs[0].as_primitive::<Float64Type>();

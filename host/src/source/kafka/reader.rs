@@ -11,17 +11,22 @@ use rdkafka::consumer::Consumer;
 use rdkafka::consumer::stream_consumer::StreamPartitionQueue;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use tokio::time::timeout;
 
 use super::super::batch::BatchBuilder;
-use super::super::intake::Intake;
 use super::super::{SourceContext, SourceError};
 use super::KafkaConsumer;
 use super::client::Events;
 use super::plan::{Partition, out_of_range};
+use crate::record::RawBatch;
 use crate::time::MILLISECOND;
 
 /// How long the question for an error's text may take.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a partition may be ahead before it is paused: pausing throws away what was fetched ahead, so that a short
+/// wait is better spent with it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A partition that has come to its end.
 #[derive(Clone, Copy, Debug)]
@@ -67,14 +72,34 @@ impl Reader {
             }
             if let Some(batch) = taken.batch.take() {
                 self.consumer.context().reached();
-                self.context.give(batch).await?;
+                self.give(batch).await?;
             }
         }
         if let Err(error) = self.pause() {
             tracing::debug!(source = self.context.name, %error, "what follows the end is fetched in vain");
         }
-        self.context.intake.send(Intake::End(self.context.origin(number))).await?;
+        self.context.end(number).await?;
         Ok(Ended { partition: number as usize, next: taken.next })
+    }
+
+    /// Hands a batch on. Where that takes long for being ahead of others, nothing more is fetched meanwhile.
+    async fn give(&self, batch: RawBatch) -> Result<(), SourceError> {
+        let origin = batch.origin;
+        let mut giving = std::pin::pin!(self.context.give(batch));
+        if let Ok(given) = timeout(PATIENCE, giving.as_mut()).await {
+            return given;
+        }
+        if !self.context.flow.is_ahead(origin, self.context.clock.now()) {
+            return giving.await;
+        }
+        let (source, partition) = (&self.context.name, self.partition.id);
+        match self.pause() {
+            Ok(()) => tracing::debug!(source, partition, "paused, for being ahead of others in event time"),
+            Err(error) => tracing::debug!(source, partition, %error, "ahead of others, and fetched all the same"),
+        }
+        let given = giving.await;
+        self.resume().map_err(|error| self.context.refused(error.to_string()))?;
+        given
     }
 
     /// Whether reading can go on after an error.
@@ -102,6 +127,13 @@ impl Reader {
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition(&self.topic, self.partition.id);
         self.consumer.pause(&partitions)
+    }
+
+    /// Fetches again, from the event after the last that was taken.
+    fn resume(&self) -> KafkaResult<()> {
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition(&self.topic, self.partition.id);
+        self.consumer.resume(&partitions)
     }
 }
 

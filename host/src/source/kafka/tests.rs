@@ -13,6 +13,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use tokio::time::sleep;
 
 use super::super::contract::{self, NOW, Stage};
+use super::super::flow::{Flow, SourceTraits};
+use super::super::intake::{Intake, lanes};
 use super::*;
 
 const TOPIC: &str = "cards";
@@ -201,7 +203,7 @@ async fn properties_that_are_ours_or_unknown_are_refused() {
 async fn a_partition_whose_worker_is_slow_holds_up_no_other() {
     let broker = Broker::new(2);
     broker.produce(0, &some(&contract::events(40_000)));
-    let (intake, receivers) = super::super::intake::lanes(2);
+    let (intake, receivers) = lanes(2);
     let stop = tokio::sync::watch::Sender::new(false);
     let safe = tokio::sync::watch::Sender::new(Vec::new());
     let context = SourceContext {
@@ -209,6 +211,7 @@ async fn a_partition_whose_worker_is_slow_holds_up_no_other() {
         index: 0,
         batch_rows: 1024,
         intake,
+        flow: Arc::new(Flow::new(None, Vec::new(), NOW)),
         stop: stop.subscribe(),
         safe: safe.subscribe(),
         clock: Arc::new(crate::time::ManualClock::new(NOW)),
@@ -261,4 +264,82 @@ async fn keys_and_headers_go_beside_the_payloads_that_want_them() {
     assert_eq!(headers, r#"{"trace":"new","bytes":{"base64":"/w=="},"none":null}"#);
     assert_eq!(beside.headers[1], None);
     stage.stop().await.unwrap();
+}
+
+/// Takes what comes of both partitions until they have `counts`, telling that the second is a thousandth as far as the
+/// first; whether the first was held at some time, and all offsets.
+async fn take_both(
+    flow: &Flow,
+    receiver: &super::super::intake::IntakeReceiver,
+    seen: &mut [Vec<i64>; 2],
+    counts: [usize; 2],
+) -> bool {
+    let mut held = false;
+    for _ in 0..3_000 {
+        while let Ok(message) = receiver.channel().try_recv() {
+            if let Intake::Data(batch) = receiver.take(message) {
+                let partition = batch.origin.partition as usize;
+                seen[partition].extend(&batch.offsets);
+                let last = batch.offsets.last().unwrap() + 1;
+                flow.taken(batch.origin, if partition == 0 { last } else { last * 1_000 });
+            }
+        }
+        held |= flow.held(0) > 0;
+        if seen[0].len() >= counts[0] && seen[1].len() >= counts[1] {
+            break;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    held
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_ahead_is_paused_and_nothing_of_it_is_lost() {
+    let broker = Broker::new(2);
+    broker.produce(0, &some(&contract::events(5_000)));
+    broker.produce(1, &some(&contract::events(1)));
+    let (intake, mut receivers) = lanes(1);
+    let receiver = receivers.remove(0);
+    let stop = tokio::sync::watch::Sender::new(false);
+    let safe = tokio::sync::watch::Sender::new(Vec::new());
+    // The clock stands still, so that nobody ever counts as quiet.
+    let traits = SourceTraits { bounded: false, kept: true, meets: vec![0] };
+    let flow = Arc::new(Flow::new(Some(500), vec![traits], NOW));
+    let context = SourceContext {
+        name: "cards".into(),
+        index: 0,
+        batch_rows: 10,
+        intake,
+        flow: flow.clone(),
+        stop: stop.subscribe(),
+        safe: safe.subscribe(),
+        clock: Arc::new(crate::time::ManualClock::new(NOW)),
+        registry: None,
+    };
+    let running = tokio::spawn(run(broker.options(), context));
+    let mut seen = [Vec::new(), Vec::new()];
+    // Partition 1 is at 1,000, so that partition 0 comes to a little beyond 1,500: what is on its way comes on top.
+    let mut taken = [1_500, 1];
+    for _ in 0..3 {
+        take_both(&flow, &receiver, &mut seen, taken).await;
+        // Long enough for a pause.
+        let more = [seen[0].len() + 1_000, taken[1]];
+        for _ in 0..8 {
+            tokio::time::timeout(Duration::from_millis(100), take_both(&flow, &receiver, &mut seen, more)).await.ok();
+        }
+        assert_eq!(flow.held(0), 1, "partition 0 waits for partition 1");
+        assert!(seen[0].len() <= taken[0] + 50, "{} events of partition 0", seen[0].len());
+        broker.produce(1, &some(&contract::events(1)));
+        taken = [taken[0] + 1_000, taken[1] + 1];
+    }
+    take_both(&flow, &receiver, &mut seen, taken).await;
+    // Then nobody holds it any more.
+    flow.out(crate::record::Origin { source: 0, partition: 1 });
+    broker.produce(0, &[Some("last".into())]);
+    take_both(&flow, &receiver, &mut seen, [5_001, 4]).await;
+    assert_eq!(seen[0], (0..5_001).collect::<Vec<_>>(), "each event once and in order");
+    assert_eq!(seen[1], [0, 1, 2, 3]);
+    assert_eq!(flow.held(0), 0);
+    stop.send_replace(true);
+    running.await.unwrap().unwrap();
 }

@@ -18,9 +18,9 @@ struct Row {
     time: i64,
     /// The watermark that it is judged by.
     before: i64,
-    /// Break ties of time, the creation first.
+    /// Break ties of time, the creation first; then source, partition, place.
     created: Option<u8>,
-    place: (usize, usize),
+    place: (usize, usize, usize),
     key: Option<String>,
     columns: BTreeMap<&'static str, Value>,
 }
@@ -108,9 +108,19 @@ pub(super) fn expected(sources: &[Stream; 2], views: &[View]) -> Expected {
 }
 
 fn read(number: usize, source: &Stream, expected: &mut Expected) -> Vec<Row> {
+    let partitions = source.partitions.iter().enumerate();
+    partitions.flat_map(|(partition, events)| read_one((number, partition), source, events, expected)).collect()
+}
+
+fn read_one(
+    (number, partition): (usize, usize),
+    source: &Stream,
+    events: &[Event],
+    expected: &mut Expected,
+) -> Vec<Row> {
     let mut watermark = BEFORE_ALL;
     let mut rows = Vec::new();
-    for (at, event) in source.events.iter().enumerate() {
+    for (at, event) in events.iter().enumerate() {
         let fields = match event {
             Event::Broken => {
                 expected.letter("decode");
@@ -132,7 +142,7 @@ fn read(number: usize, source: &Stream, expected: &mut Expected) -> Vec<Row> {
             time: fields.at,
             before: watermark,
             created: fields.c.filter(|_| source.created),
-            place: (number, at),
+            place: (number, partition, at),
             key: fields.key.map(key),
             columns: columns.into(),
         });
@@ -147,7 +157,7 @@ fn derived(view: usize, at: usize, given: &Given) -> Row {
         time: given.time,
         before: BEFORE_ALL,
         created: given.created,
-        place: (2 + view, at),
+        place: (2 + view, 0, at),
         key: Some(given.key.clone()),
         columns,
     }

@@ -1,10 +1,16 @@
 //! Random events: out of order, late, equal in time and alike, with nulls, empty texts and extreme values.
 //!
 //! Plain data, so that it shrinks to few and simple events. Always true: of a stream that is `ordered`, no event is
-//! behind the watermark of those before it, so that what it is joined with, or given on as, cannot depend on timing.
+//! behind the watermark of those before it in its partition, so that what it is joined with, or given on as, cannot depend
+//! on timing.
+
+use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+/// The year 1.
+pub(super) const LONG_AGO: i64 = -62_135_596_800_000;
 
 /// The texts that events hold.
 pub(super) const TEXTS: [&str; 4] = ["", "a", "b", "é \"quoted\"\n"];
@@ -52,13 +58,14 @@ pub(super) struct Stream {
     pub(super) delay: i64,
     /// Whether rows of equal time are told apart by `c`.
     pub(super) created: bool,
-    pub(super) events: Vec<Event>,
+    /// At least one, each with its events in their order.
+    pub(super) partitions: Vec<Vec<Event>>,
 }
 
 impl Stream {
-    /// The file.
-    pub(super) fn text(&self) -> String {
-        self.events.iter().map(|event| line(event) + "\n").collect()
+    /// The files, one a partition.
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.partitions.iter().map(|events| events.iter().map(|event| line(event) + "\n").collect()).collect()
     }
 }
 
@@ -66,7 +73,8 @@ pub(super) fn key(number: u8) -> String {
     format!("k{number}")
 }
 
-fn line(event: &Event) -> String {
+/// An event as it is written.
+pub(super) fn line(event: &Event) -> String {
     let row = |fields: &Fields| -> Value {
         json!({
             "at": fields.at, "k": fields.key.map(key), "v": fields.v, "x": fields.float(), "s": fields.text(),
@@ -110,40 +118,51 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     })
 }
 
-/// A stream of up to `most` events, half a second the least that their times differ by.
+/// A stream of one partition and up to `most` events.
 pub(super) fn stream(most: usize, ordered: bool) -> impl Strategy<Value = Stream> {
+    partitions(1..=1, most, ordered)
+}
+
+/// A stream of some partitions, each of up to `most` events, half a second the least that their times differ by.
+pub(super) fn partitions(counts: RangeInclusive<usize>, most: usize, ordered: bool) -> impl Strategy<Value = Stream> {
     let delay = prop_oneof![Just(0_i64), Just(2_000), Just(10_000)];
-    (delay, any::<bool>(), prop::collection::vec(drawn(), 0..most)).prop_map(move |(delay, created, drawn)| {
-        let (mut clock, mut newest) = (0_i64, i64::MIN);
-        let mut events = Vec::new();
-        for Drawn { kind, ahead, back, mut fields, twice } in drawn {
-            clock += ahead * 500;
-            fields.at = match kind {
-                1 => {
-                    events.push(Event::Broken);
-                    continue;
-                }
-                2 => {
-                    events.push(Event::Timeless);
-                    continue;
-                }
-                // The year 1, and 2200: from there on the stream goes on.
-                3 => -62_135_596_800_000,
-                4 => {
-                    clock = clock.max(7_258_118_400_000);
-                    clock
-                }
-                _ => clock - back * 500,
-            };
-            if ordered && newest != i64::MIN && fields.at < newest - delay {
+    let partitions = prop::collection::vec(prop::collection::vec(drawn(), 0..most), counts);
+    (delay, any::<bool>(), partitions).prop_map(move |(delay, created, drawn)| {
+        let partitions = drawn.into_iter().map(|drawn| events(drawn, delay, ordered)).collect();
+        Stream { delay, created, partitions }
+    })
+}
+
+fn events(drawn: Vec<Drawn>, delay: i64, ordered: bool) -> Vec<Event> {
+    let (mut clock, mut newest) = (0_i64, i64::MIN);
+    let mut events = Vec::new();
+    for Drawn { kind, ahead, back, mut fields, twice } in drawn {
+        clock += ahead * 500;
+        fields.at = match kind {
+            1 => {
+                events.push(Event::Broken);
                 continue;
             }
-            newest = newest.max(fields.at);
-            if twice {
-                events.push(Event::Row(fields.clone()));
+            2 => {
+                events.push(Event::Timeless);
+                continue;
             }
-            events.push(Event::Row(fields));
+            3 => LONG_AGO,
+            // From there on the stream goes on.
+            4 => {
+                clock = clock.max(7_258_118_400_000);
+                clock
+            }
+            _ => clock - back * 500,
+        };
+        if ordered && newest != i64::MIN && fields.at < newest - delay {
+            continue;
         }
-        Stream { delay, created, events }
-    })
+        newest = newest.max(fields.at);
+        if twice {
+            events.push(Event::Row(fields.clone()));
+        }
+        events.push(Event::Row(fields));
+    }
+    events
 }

@@ -170,6 +170,10 @@ fn what_does_not_fit_is_said_with_its_place() {
     assert!(wrong.contains("`created` column `reading` is float64: make it timestamp"), "{wrong}");
     let wrong = check("sources.file.created=att");
     assert!(wrong.contains("`created` column `att` is not a column of the source; did you mean `at`?"), "{wrong}");
+    let text = r#"sources.text={ like = "file", transform = [], schema = { at = "timestamp", device = "utf8" } }"#;
+    let both = [text, r#"views.readings.from=["file", "text"]"#];
+    let wrong = project.call("check", both).finish(START).stderr;
+    assert!(wrong.contains("column `device` is utf8 in source `text`, but int64 in source `file`"), "{wrong}");
     let wrong = check("sources.file.transform=packed_reading");
     assert!(wrong.contains("unknown UDF `packed_reading`; did you mean `packed_readings`?"), "{wrong}");
     let wrong = check("sources.file.transform=packed_readings");

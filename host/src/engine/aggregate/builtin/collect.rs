@@ -1,4 +1,4 @@
-//! `collect`: the values as a list, by event time, then by source, partition and offset; the newest where there are more
+//! `collect`: the values as a list, by event time, then by creation where that is known, source, partition and offset; the newest where there are more
 //! than the limit.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::time::Micros;
 
 use super::state;
 
-/// State: a list of the values, then lists of their event times, sources, partitions and offsets.
+/// State: a list of the values, then lists of what they are ordered by.
 #[derive(Clone, Debug)]
 pub(super) struct Collect(pub(super) Keep);
 

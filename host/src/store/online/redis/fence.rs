@@ -9,11 +9,20 @@ use std::sync::LazyLock;
 
 use crate::time::Micros;
 
-/// The bytes of a fence.
-pub(super) fn bytes(event_time: Micros, created: Option<Micros>, term: u64, sequence: u64) -> Vec<u8> {
+/// Makes `out` the bytes of a fence.
+pub(super) fn put(out: &mut Vec<u8>, event_time: Micros, created: Option<Micros>, term: u64, sequence: u64) {
     let sortable = |time: Micros| time.cast_unsigned() ^ (1 << 63);
     let numbers = [Some(sortable(event_time)), created.map(sortable), Some(term), Some(sequence)];
-    numbers.into_iter().flatten().flat_map(u64::to_be_bytes).collect()
+    out.clear();
+    numbers.into_iter().flatten().for_each(|number| out.extend_from_slice(&number.to_be_bytes()));
+}
+
+/// The same, by itself.
+#[cfg(test)]
+pub(super) fn bytes(event_time: Micros, created: Option<Micros>, term: u64, sequence: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    put(&mut out, event_time, created, term, sequence);
+    out
 }
 
 /// Takes a row in if it is newer than what is there.

@@ -25,11 +25,20 @@ pub struct RedisWriter {
     sequence: u64,
     key: Vec<u8>,
     value: Vec<u8>,
+    fence: Vec<u8>,
 }
 
 impl RedisWriter {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, connection: None, term: None, sequence: 0, key: Vec::new(), value: Vec::new() }
+        Self {
+            shared,
+            connection: None,
+            term: None,
+            sequence: 0,
+            key: Vec::new(),
+            value: Vec::new(),
+            fence: Vec::new(),
+        }
     }
 
     /// Connects and takes a term, where that has not happened. A write does it by itself; this is for those who want
@@ -141,6 +150,7 @@ impl RedisWriter {
     ) {
         let time = batch.times.get(row).copied().unwrap_or_default();
         prepared.key.row(&mut self.key, &typed.keys, row);
+        fence::put(&mut self.fence, time, batch.created_at(row), term, self.sequence);
         let margin = u64::try_from(self.shared.options.margin.as_millis()).unwrap_or(u64::MAX);
         let call = pipeline
             .cmd("EVALSHA")
@@ -148,7 +158,7 @@ impl RedisWriter {
             .arg(1)
             .arg(self.key.as_slice())
             .arg(prepared.fence.as_slice())
-            .arg(fence::bytes(time, batch.created_at(row), term, self.sequence))
+            .arg(self.fence.as_slice())
             .arg(prepared.stamp.as_slice())
             .arg(seconds(time))
             .arg(prepared.expiry.unwrap_or(0))
