@@ -136,12 +136,80 @@ fn a_broker_that_goes_away_gets_every_row_when_it_is_back() {
         push(&served, &user.to_string(), 1, 1.0);
     }
     let said = served.process.line("trying again until it answers", START);
-    assert!(said.contains("topic outputs-away at ") && said.contains("records are not acknowledged"), "{said}");
+    assert!(said.contains("topic outputs-away at ") && said.contains("is not available"), "{said}");
     kafka.resume();
     served.process.line("the output is back", START);
     let after: BTreeMap<String, f64> = arrived(&kafka, 40);
     assert_eq!(after, users(0..40));
     served.terminate();
+}
+
+#[test]
+fn a_broker_that_goes_away_gets_records_as_they_are_made_when_it_is_back() {
+    let mut kafka = Kafka::start();
+    kafka.create_topic("outputs-least", 2);
+    let project = Project::new(CLICKS);
+    let target = format!(r#"brokers = "{}", topic = "outputs-least", delivery = "at-least-once""#, kafka.brokers());
+    let output = format!(r#"views.last.output={{ type = "kafka", {target} }}"#);
+    let served = serve(project.call("run", ["TYPE=push", &output]));
+    push(&served, "ada", 1, 1.0);
+    wait_for("the first", START, || (kafka.read("outputs-least").len() == 1).then_some(()));
+    kafka.stop();
+    push(&served, "bob", 2, 1.0);
+    let said = served.process.line("trying again until it answers", START);
+    assert!(said.contains("topic outputs-least at ") && said.contains("records are not acknowledged"), "{said}");
+    kafka.resume();
+    served.process.line("the output is back", START);
+    wait_for("the second", START, || (kafka.read("outputs-least").len() == 2).then_some(()));
+    served.terminate();
+}
+
+/// Killed at three moments, with rows on their way at each of them, and with another number of shards each time.
+#[test]
+fn kills_neither_lose_nor_double_a_record() {
+    let kafka = Kafka::shared();
+    if !kafka.is_real() {
+        return;
+    }
+    for topic in ["outputs-kills-in", "outputs-kills"] {
+        kafka.create_topic(topic, 2);
+    }
+    let project = Project::new(CLICKS);
+    let brokers = kafka.brokers();
+    let source = [format!("sources.clicks.brokers={brokers}"), "sources.clicks.topic=outputs-kills-in".into()];
+    let output = r#"views.last.output={ type = "kafka", topic = "outputs-kills" }"#.to_owned();
+    let names = || -> Vec<String> {
+        let rows = rows(&kafka.read("outputs-kills"));
+        rows.iter().map(|row| row["user"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut sent = 0;
+    let mut send = |count: i64| {
+        for partition in 0..2 {
+            let users = (sent..sent + count).filter(|user| user % 2 == i64::from(partition));
+            kafka.produce("outputs-kills-in", partition, users.map(|user| click(&user.to_string(), user, 1.0)));
+        }
+        sent += count;
+        usize::try_from(sent).unwrap()
+    };
+    let mut expected = 0;
+    for (round, shards) in ["2", "1", "3", "2"].into_iter().enumerate() {
+        let settings =
+            source.iter().cloned().chain(["TYPE=kafka".into(), output.clone(), format!("runtime.shards={shards}")]);
+        let mut served = serve(project.call("run", settings));
+        expected = send(500);
+        if round == 3 {
+            wait_for("all records", START, || (names().len() >= expected).then_some(()));
+            served.terminate();
+        } else {
+            // Some of this round's are out, and more come in while it is killed.
+            wait_for("some records", START, || (names().len() > expected - 500).then_some(()));
+            expected = send(300);
+            served.process.kill();
+        }
+    }
+    let mut names = names();
+    names.sort_by_key(|name| name.parse::<usize>().unwrap());
+    assert!(names.iter().map(|name| name.parse::<usize>().unwrap()).eq(0..expected), "{} of {expected}", names.len());
 }
 
 #[test]
