@@ -10,10 +10,15 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::datatypes::Int64Type;
 use hashbrown::HashTable;
 
 use super::key;
+use super::state::{Part, foreign, numbers};
+use super::udf::CallError;
 use crate::time::Micros;
 
 /// What is told as a repeat.
@@ -40,6 +45,8 @@ pub struct Seen {
     rows: HashTable<Row>,
     /// The time and hash of each, the oldest first.
     oldest: BinaryHeap<Reverse<(Micros, u64)>>,
+    /// What no checkpoint keeps yet; none before the first, which keeps all.
+    added: Option<Vec<(Box<[u8]>, Micros)>>,
     repeats: u64,
 }
 
@@ -86,21 +93,48 @@ impl Seen {
         self.rows.is_empty()
     }
 
-    /// What is remembered: the key and the time of each row, in no order. This is all of the state.
-    pub fn rows(&self) -> impl Iterator<Item = (&[u8], Micros)> {
+    /// Gives out the rows remembered since the last call, or `whole` all of them, as a part of partition `partition`.
+    /// What has been forgotten is not said: the watermark says it.
+    ///
+    /// # Errors
+    /// The host's fault.
+    pub fn export(&mut self, partition: u32, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError> {
+        let added = self.added.replace(Vec::new()).unwrap_or_default();
+        let rows: Vec<(&[u8], Micros)> = match whole {
+            true => self.rows().collect(),
+            false => added.iter().map(|(key, time)| (&**key, *time)).collect(),
+        };
+        if !rows.is_empty() {
+            let times: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, time)| *time)));
+            out.push(Part::keyed(0, partition.into(), rows.iter().map(|(key, _)| *key), &[times])?);
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&[u8], Micros)> {
         self.rows.iter().map(|row| (&*row.key, row.time))
     }
 
-    /// Remembers these rows, as [`Seen::rows`] gave them.
-    pub fn of_rows<'a>(rows: impl IntoIterator<Item = (&'a [u8], Micros)>) -> Self {
+    /// Remembers what was exported of a partition.
+    ///
+    /// # Errors
+    /// The parts are of something else.
+    pub fn import(parts: &[Part], partition: u32) -> Result<Self, CallError> {
         let mut seen = Self::default();
-        for (bytes, time) in rows {
-            seen.remember(Row { hash: key::hash(bytes), key: bytes.into(), time });
+        for part in parts.iter().filter(|part| part.number == i64::from(partition)) {
+            let times = numbers::<Int64Type>(part.columns().first())?;
+            for (bytes, time) in part.keys().ok_or_else(foreign)?.iter().flatten().zip(times.values()) {
+                seen.remember(Row { hash: key::hash(bytes), key: bytes.into(), time: *time });
+            }
         }
-        seen
+        seen.added = Some(Vec::new());
+        Ok(seen)
     }
 
     fn remember(&mut self, row: Row) {
+        if let Some(added) = &mut self.added {
+            added.push((row.key.clone(), row.time));
+        }
         self.oldest.push(Reverse((row.time, row.hash)));
         self.rows.insert_unique(row.hash, row, |row| row.hash);
     }
@@ -180,13 +214,19 @@ mod tests {
             let time = 100 * i64::try_from(number).unwrap();
             assert!(!seen.repeats(10, key::hash(bytes), bytes, time, Micros::MIN));
         }
-        let mut back = Seen::of_rows(seen.rows());
+        let mut parts = Vec::new();
+        seen.export(3, true, &mut parts).unwrap();
+        assert!(!seen.repeats(10, key::hash(b"c"), b"c", 1_000, Micros::MIN));
+        seen.export(3, false, &mut parts).unwrap();
+        assert_eq!(parts.iter().map(|part| part.rows.num_rows()).collect::<Vec<_>>(), [4, 1]);
+        assert!(Seen::import(&parts, 2).unwrap().is_empty());
+        let mut back = Seen::import(&parts, 3).unwrap();
         let sorted = |seen: &Seen| {
             let mut rows: Vec<_> = seen.rows().map(|(key, time)| (key.to_vec(), time)).collect();
             rows.sort();
             rows
         };
-        assert_eq!((back.len(), sorted(&back)), (4, sorted(&seen)));
+        assert_eq!((back.len(), sorted(&back)), (5, sorted(&seen)));
         for seen in [&mut seen, &mut back] {
             assert!(seen.repeats(10, key::hash(b"a"), b"a", 295, 150));
             seen.forget(10, 150);

@@ -60,8 +60,12 @@ impl Seen {
     }
 
     fn add(&mut self, message: Intake, batch_rows: usize) {
-        if let Intake::Partitions { count, .. } = message {
-            assert_eq!(self.partitions.replace(count), None, "the partitions are told once");
+        if let Intake::Partitions { starts, .. } = message {
+            assert_eq!(
+                self.partitions.replace(u32::try_from(starts.len()).unwrap()),
+                None,
+                "the partitions are told once"
+            );
             return;
         }
         let count = self.partitions.expect("the partitions are told first");

@@ -58,8 +58,9 @@ pub async fn run(options: Options, context: SourceContext) -> Result<(), SourceE
 
 async fn forward(options: Options, context: &SourceContext) -> Result<(), SourceError> {
     let (follow, path) = (options.follow, options.path.display().to_string());
+    let start = i64::try_from(options.start).unwrap_or(i64::MAX);
     let mut reader = Reader::new(options, context);
-    context.announce(1).await?;
+    context.announce(&[start]).await?;
     loop {
         let (chunks, mut cut) = mpsc::channel(CHUNKS_AHEAD);
         let clock = context.clock.clone();

@@ -19,12 +19,12 @@ const LANE_EVENTS: usize = 32 * 1024;
 /// What a source tells the workers.
 #[derive(Debug)]
 pub enum Intake {
-    /// The source has this many partitions, numbered from 0: all workers hear it, once, before anything else.
+    /// The source has these partitions, numbered from 0: all workers hear it, once, before anything else.
     Partitions {
         /// Which source.
         source: u16,
-        /// How many.
-        count: u32,
+        /// Of each the offset that it is read from.
+        starts: Arc<[i64]>,
     },
     /// Events of one partition.
     Data(RawBatch),
@@ -76,9 +76,9 @@ impl IntakeSender {
     /// The workers are gone.
     pub async fn send(&self, message: Intake) -> Result<(), Stopped> {
         match message {
-            Intake::Partitions { source, count } => {
+            Intake::Partitions { source, starts } => {
                 for lane in self.lanes.iter() {
-                    lane.send(Intake::Partitions { source, count }).await?;
+                    lane.send(Intake::Partitions { source, starts: starts.clone() }).await?;
                 }
                 Ok(())
             }

@@ -130,8 +130,8 @@ impl Reading {
 
     async fn read(&mut self) -> Result<(), SourceError> {
         let partitions = plan::find(&self.consumer, &self.options, &self.context).await?;
-        let found = u32::try_from(partitions.len()).unwrap_or_default();
-        self.context.announce(found).await?;
+        let starts: Vec<i64> = partitions.iter().map(|partition| partition.start).collect();
+        self.context.announce(&starts).await?;
         self.assign(&partitions)?;
         self.commits = Some(Commits::new(&self.options.topic, &partitions));
         let count = partitions.len();

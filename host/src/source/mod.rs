@@ -62,13 +62,13 @@ impl SourceContext {
         SourceError::Refused { source_name: self.name.clone(), cause: cause.into() }
     }
 
-    /// Tells of the source's partitions: once, before anything else.
+    /// Tells of the source's partitions, by the offsets that they are read from: once, before anything else.
     ///
     /// # Errors
     /// [`SourceError::Stopped`] when the workers are gone, as the next two.
-    pub async fn announce(&self, count: u32) -> Result<(), SourceError> {
-        self.flow.announce(self.index, count, self.clock.now());
-        Ok(self.intake.send(Intake::Partitions { source: self.index, count }).await?)
+    pub async fn announce(&self, starts: &[i64]) -> Result<(), SourceError> {
+        self.flow.announce(self.index, u32::try_from(starts.len()).unwrap_or(u32::MAX), self.clock.now());
+        Ok(self.intake.send(Intake::Partitions { source: self.index, starts: starts.into() }).await?)
     }
 
     /// Hands a batch on, with the schemas that its events name; waits for those, while its partition is ahead of others,

@@ -68,7 +68,7 @@ async fn forward(options: Options, context: &SourceContext) -> Result<(), Source
         }
         Ok::<_, String>(())
     });
-    context.announce(1).await?;
+    context.announce(&[next]).await?;
     while let Some(rows) = batches.recv().await {
         if rows.num_rows() > 0 {
             let batch = raw(rows, context.origin(0), next, context.clock.now());

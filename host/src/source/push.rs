@@ -94,7 +94,7 @@ pub async fn run(options: Options, context: SourceContext) -> Result<(), SourceE
 }
 
 async fn forward(Options { mut queue, first }: Options, context: &SourceContext) -> Result<(), SourceError> {
-    context.announce(1).await?;
+    context.announce(&[first]).await?;
     let mut batch = BatchBuilder::new(context.origin(0), context.batch_rows);
     let mut next = first;
     let mut answers = Vec::new();

@@ -116,7 +116,7 @@ struct Client {
 impl Client {
     async fn forward(&mut self, context: &SourceContext) -> Result<(), SourceError> {
         let (source, url) = (context.name.as_str(), self.options.url.clone());
-        context.announce(1).await?;
+        context.announce(&[self.next]).await?;
         let mut told = false;
         loop {
             let cause = match self.connect().await {

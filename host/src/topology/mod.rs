@@ -230,7 +230,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         controls.push(control);
         let (outputs, given) = bounded::<Output>(OUTPUTS);
         kept.push(given);
-        let reading = Reading::new(&plan, index, workers, board.clone(), flow.clone(), resume.clone())?;
+        let reading = Reading::new(&plan, index, workers, board.clone(), flow.clone(), &resume)?;
         let stages = Stages::new(&plan, index, workers, lanes_between, board.clone(), &clock)?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs, control: controlled, stop: stopped.clone() };

@@ -20,14 +20,12 @@ use crate::engine::checkpoint::PartitionMark;
 use crate::engine::dedup::Seen;
 use crate::engine::front::{Front, SourceSteps};
 use crate::engine::ingest::Ingest;
+use crate::engine::state::Part;
 use crate::engine::watermark::{BEFORE_ALL, PartitionWatermark, Progress, combine};
 use crate::record::{Origin, RawBatch};
 use crate::source::flow::Flow;
 use crate::source::intake::{Intake, owner};
 use crate::time::Micros;
-
-/// The next offset of a partition of which nothing has been read: it begins where its source says.
-const NOTHING_READ: i64 = -1;
 
 struct Partition {
     watermark: PartitionWatermark,
@@ -67,6 +65,9 @@ struct Source {
     delay: Micros,
     fronts: Vec<Front>,
     announced: bool,
+    /// Where among the stages its memory of repeats is, if it has one, and what that was before this start.
+    memory: Option<usize>,
+    remembered: Vec<Part>,
     /// Whether its transforms cannot go on: its events are passed over, and their positions kept.
     stopped: bool,
     partitions: BTreeMap<u32, Partition>,
@@ -99,7 +100,8 @@ pub(super) struct Reading {
     names: Vec<String>,
     board: Arc<Board>,
     flow: Arc<Flow>,
-    resume: Arc<Resume>,
+    /// How far partitions had been read before this start.
+    before: BTreeMap<Origin, PartitionMark>,
 }
 
 impl Reading {
@@ -110,18 +112,24 @@ impl Reading {
         workers: usize,
         board: Arc<Board>,
         flow: Arc<Flow>,
-        resume: Arc<Resume>,
+        resume: &Resume,
     ) -> Result<Self, TopologyError> {
-        let sources = plan.sources.iter().map(|source| open(source, workers)).collect::<Result<Vec<_>, _>>()?;
+        let mut sources = plan.sources.iter().map(|source| open(source, workers)).collect::<Result<Vec<_>, _>>()?;
+        for (index, source) in sources.iter_mut().enumerate() {
+            source.memory = plan.memory_of(index);
+            let parts = source.memory.and_then(|place| resume.parts.get(place));
+            source.remembered = parts.cloned().unwrap_or_default();
+        }
+        let before = resume.partitions.clone();
         let said = vec![Progress::Active(BEFORE_ALL); sources.len()];
         let names = plan.views.iter().map(|view| view.name.clone()).collect();
-        Ok(Self { worker, workers, sources, said, names, board, flow, resume })
+        Ok(Self { worker, workers, sources, said, names, board, flow, before })
     }
 
     /// Takes what a source says.
     pub(super) fn take(&mut self, intake: Intake, now: Micros, given: &mut Given) -> Result<(), TopologyError> {
         match intake {
-            Intake::Partitions { source, count } => self.announce(source, count, now),
+            Intake::Partitions { source, starts } => self.announce(source, &starts, now)?,
             Intake::Data(raw) => self.read(raw, now, given)?,
             Intake::Replay(replay) => self.replay(replay, now, given),
             Intake::End(origin) => {
@@ -158,9 +166,33 @@ impl Reading {
         self.say(given);
     }
 
+    /// Gives out what sources remember of their repeats, each with its place among the stages; `whole` says by that place
+    /// which of them give all.
+    pub(super) fn export(&mut self, whole: &[bool]) -> Result<Vec<(usize, Vec<Part>, bool)>, TopologyError> {
+        let mut out = Vec::new();
+        for (index, source) in (0_u16..).zip(&mut self.sources) {
+            let Some(place) = source.memory else { continue };
+            let whole = whole.get(place).copied().unwrap_or(true);
+            let mut parts = Vec::new();
+            if whole && !source.announced {
+                // What was kept is all there is, until the source tells of its partitions.
+                let own = |part: &&Part| {
+                    let partition = u32::try_from(part.number).unwrap_or(u32::MAX);
+                    owner(Origin { source: index, partition }, self.workers) == self.worker
+                };
+                parts.extend(source.remembered.iter().filter(own).cloned());
+            }
+            for (number, partition) in &mut source.partitions {
+                partition.seen.export(*number, whole, &mut parts)?;
+            }
+            out.push((place, parts, whole));
+        }
+        Ok(out)
+    }
+
     /// How far each partition has been read; of one that its source has not told of yet, how far it had been before.
     pub(super) fn partitions(&self) -> Vec<(Origin, PartitionMark)> {
-        let before = self.resume.partitions.iter().filter(|(origin, _)| owner(**origin, self.workers) == self.worker);
+        let before = self.before.iter().filter(|(origin, _)| owner(**origin, self.workers) == self.worker);
         let mut marks: BTreeMap<Origin, PartitionMark> = before.map(|(origin, mark)| (*origin, mark.clone())).collect();
         for (index, source) in (0_u16..).zip(&self.sources) {
             for (number, state) in &source.partitions {
@@ -178,23 +210,26 @@ impl Reading {
         marks.into_iter().collect()
     }
 
-    fn announce(&mut self, index: u16, count: u32, now: Micros) {
+    fn announce(&mut self, index: u16, starts: &[i64], now: Micros) -> Result<(), TopologyError> {
         let (worker, workers) = (self.worker, self.workers);
-        let Some(source) = self.sources.get_mut(usize::from(index)) else { return };
+        let Some(source) = self.sources.get_mut(usize::from(index)) else { return Ok(()) };
+        let remembered = std::mem::take(&mut source.remembered);
         source.announced = true;
         self.board.announce(usize::from(index));
-        for partition in (0..count).filter(|p| owner(Origin { source: index, partition: *p }, workers) == worker) {
+        let own = |partition: u32| owner(Origin { source: index, partition }, workers) == worker;
+        for (partition, start) in (0..).zip(starts).filter(|(partition, _)| own(*partition)) {
             let delay = source.delay;
             let idle_advances = source.idle_advances;
-            let mark = self.resume.partitions.get(&Origin { source: index, partition });
+            let mark = self.before.get(&Origin { source: index, partition });
             let cell = self.board.cell(Origin { source: index, partition });
+            let seen = if remembered.is_empty() { Seen::default() } else { Seen::import(&remembered, partition)? };
             source.partitions.entry(partition).or_insert_with(|| Partition {
                 watermark: mark.map_or_else(
                     || PartitionWatermark::new(delay),
                     |mark| PartitionWatermark::resumed(delay, mark.watermark, mark.newest),
                 ),
-                seen: Seen::default(),
-                next_offset: mark.map_or(NOTHING_READ, |mark| mark.next_offset),
+                seen,
+                next_offset: mark.map_or(*start, |mark| mark.next_offset),
                 last_rows: now,
                 idle: mark.is_some_and(|mark| mark.idle),
                 ended: mark.is_some_and(|mark| mark.ended),
@@ -202,6 +237,7 @@ impl Reading {
                 cell,
             });
         }
+        Ok(())
     }
 
     fn partition(&mut self, origin: Origin) -> Option<&mut Partition> {
@@ -286,6 +322,8 @@ fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
         delay: plan.delay,
         fronts: plan.fronts.iter().map(front).collect::<Result<_, _>>()?,
         announced: false,
+        memory: None,
+        remembered: Vec::new(),
         stopped: false,
         partitions: BTreeMap::new(),
         events: metrics::counter!("millrace_events_total", "source" => label()),

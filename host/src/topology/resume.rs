@@ -55,8 +55,7 @@ impl Resume {
 
     /// Where each source is to be read from.
     pub fn positions(&self) -> BTreeMap<Origin, i64> {
-        let read = self.partitions.iter().filter(|(_, mark)| mark.next_offset >= 0);
-        read.map(|(origin, mark)| (*origin, mark.next_offset)).collect()
+        self.partitions.iter().map(|(origin, mark)| (*origin, mark.next_offset)).collect()
     }
 
     /// Goes on from a commit, as far as the plan is still what it was; `epoch` is the newest that was begun.

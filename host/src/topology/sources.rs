@@ -118,8 +118,13 @@ fn spawn_one(
         SourceKind::WebSocketConnect { url, headers, send } => {
             let headers = headers.iter().map(|(name, value)| (name.value.clone(), value.value.clone())).collect();
             let whole = source.decoding.format.is_binary();
-            let options =
-                websocket::Options { headers, send: send.clone(), whole, ..websocket::Options::new(url.value.clone()) };
+            let options = websocket::Options {
+                headers,
+                send: send.clone(),
+                whole,
+                first,
+                ..websocket::Options::new(url.value.clone())
+            };
             tasks.spawn(websocket::run(options, context));
         }
         SourceKind::WebSocketListen { path } => {

@@ -154,7 +154,7 @@ impl Worker {
         }
         if let Ok(control) = self.channels.control.try_recv() {
             match control {
-                Control::Begin(begin) => self.begin(begin),
+                Control::Begin(begin) => self.begin(begin)?,
                 Control::Finish(begin) => self.finish = Some(begin),
             }
             return Ok(true);
@@ -168,7 +168,7 @@ impl Worker {
         }
         if let Some(begin) = self.finish.take() {
             self.last_epoch = Some(begin.epoch);
-            self.begin(begin);
+            self.begin(begin)?;
             return Ok(true);
         }
         Ok(worked)
@@ -197,12 +197,19 @@ impl Worker {
         self.outputs.is_empty() && self.pending.iter().skip(lane + 1).flatten().all(VecDeque::is_empty)
     }
 
-    fn begin(&mut self, begin: Begin) {
+    fn begin(&mut self, begin: Begin) -> Result<(), TopologyError> {
         self.outputs.push_back(Output::Read { partitions: self.reading.partitions() });
+        if let Some(whole) = &begin.whole {
+            for (place, parts, whole) in self.reading.export(whole)? {
+                let stage = u16::try_from(place).unwrap_or(u16::MAX);
+                self.outputs.push_back(Output::State { stage, parts, whole });
+            }
+        }
         for pending in self.pending.first_mut().into_iter().flatten() {
             pending.push_back(Message::Barrier(begin.epoch));
         }
         self.stages.begin(begin);
+        Ok(())
     }
 
     /// When time alone has something to give: not while a barrier is on its way through the stages, since what came of

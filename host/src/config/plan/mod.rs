@@ -65,7 +65,8 @@ impl Plan {
         self.stages.iter().map(|stage| stage.depth).max().unwrap_or(0)
     }
 
-    /// What the state of the stages, and of the services behind them, is filed under: by what decides what it means.
+    /// What the state of the stages, of the services behind them and of the sources that know repeats is filed under: by
+    /// what decides what it means.
     pub fn stage_ids(&self) -> Vec<String> {
         let view = |index: u16| self.views.get(usize::from(index));
         let name = |index: u16| view(index).map(|view| format!("{}/{}", view.name, view.version)).unwrap_or_default();
@@ -80,7 +81,18 @@ impl Plan {
             let what = key::hash(format!("{views:?} {columns:?}").as_bytes());
             ids.push(format!("service/{}/{what:016x}", service.name));
         }
+        for source in self.sources.iter().filter(|source| source.dedup.is_some()) {
+            let what = key::hash(format!("{:?}", source.dedup).as_bytes());
+            ids.push(format!("source/{}/{what:016x}", source.name));
+        }
         ids
+    }
+
+    /// Where among the [`Plan::stage_ids`] that of a source's memory of repeats is, if it has one.
+    pub fn memory_of(&self, source: usize) -> Option<usize> {
+        self.sources.get(source)?.dedup.as_ref()?;
+        let before = self.sources.iter().take(source).filter(|source| source.dedup.is_some()).count();
+        Some(self.stages.len() + self.services.len() + before)
     }
 
     /// The name of a source, or of a view that rows come from: sources are numbered first.

@@ -164,7 +164,7 @@ pub(super) fn opener(sources: &[Stream; 2], pace: Pace, clock: Arc<ManualClock>)
         Box::pin(async move {
             let (pace, turn, begun, clock) = &*shared;
             let stream = &sources[number];
-            context.announce(u32::try_from(stream.partitions.len()).unwrap()).await?;
+            context.announce(&vec![0; stream.partitions.len()]).await?;
             begun.wait().await;
             match pace {
                 Pace::InTurns(story) => in_turns(number, &sources, story, turn, &context, clock).await,
