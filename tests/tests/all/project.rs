@@ -69,12 +69,17 @@ impl Project {
         Millrace::command().dir(self.folder.path()).args(command.split(' ')).args([FILE]).args(settings)
     }
 
-    /// Runs it over its bounded sources to the end, which has to be a good one; from nothing, whatever ran before.
-    pub(crate) fn run<S: AsRef<str>>(&self, settings: impl IntoIterator<Item = S>) -> Finished {
+    /// The next run begins from nothing, whatever ran before.
+    pub(crate) fn forget(&self) {
         let data = self.path("data");
         if data.exists() {
             fs::remove_dir_all(data).unwrap();
         }
+    }
+
+    /// Runs it over its bounded sources to the end, which has to be a good one; from nothing, whatever ran before.
+    pub(crate) fn run<S: AsRef<str>>(&self, settings: impl IntoIterator<Item = S>) -> Finished {
+        self.forget();
         let finished = self.call("run", settings).finish(START);
         assert!(finished.status.success(), "{}", finished.stderr);
         finished

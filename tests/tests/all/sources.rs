@@ -158,6 +158,7 @@ fn a_row_of_a_join_waits_no_longer_than_it_may() {
     served.terminate();
     project.write("fares.jsonl", "");
     // What is there, and has not passed all rows, is met.
+    project.forget();
     let served = serve(project.call("run", ["WAIT=8s", "runtime.shards=2"]));
     let frame = json!({"driver": [0, 1], "at": [20_000, 12_000], "rate": [3, 4]});
     let answer = post(&served.address, "/push", &json!({"push_source_name": "rates", "df": frame})).unwrap();
@@ -219,6 +220,7 @@ fn a_repeat_is_as_if_it_had_never_come() {
         let paid = project.rows("paid.jsonl");
         assert_eq!(paid[0]["amounts"], json!([1, 2, 3, 8, 4, 5, 6, 7]), "{rows} rows a batch");
     }
+    project.forget();
     let served = serve(project.call::<&str>("run", []).args(["--linger"]));
     let repeats = || counter(&served.metrics(), "millrace_repeats_total{source=\"payments\"}");
     wait_for("the repeats", START, || (repeats() == 4).then_some(()));

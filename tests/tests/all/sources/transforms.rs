@@ -98,7 +98,7 @@ fn given(project: &Project) -> Vec<Row> {
 }
 
 fn letters(project: &Project) -> Vec<Row> {
-    let letters = project.call::<&str>("dead-letters", []).finish(START);
+    let letters = project.call::<&str>("dead-letters list", []).finish(START);
     assert!(letters.status.success(), "{}", letters.stderr);
     parse(&letters.stdout)
 }
