@@ -67,9 +67,9 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
     };
     let report: ReplayReport = client.post("/v1/dead-letters/replay", &request)?;
     let (count, done) = (report.replayed, if report.dry_run { "would be replayed" } else { "replayed" });
-    println!("{count} dead letters {done}");
+    println!("{count} dead letter{} {done}", if count == 1 { "" } else { "s" });
     if report.dead_again > 0 {
-        println!("  {} of their events are dead letters again", report.dead_again);
+        println!("  {} dead again", report.dead_again);
     }
     for left in &report.left {
         println!("  {} left alone: {}", left.letters, left.why);
