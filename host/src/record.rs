@@ -306,6 +306,18 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
+    /// All there are, in the order in which an event meets them.
+    pub const ALL: [Self; 8] = [
+        Self::Decode,
+        Self::EventTime,
+        Self::Future,
+        Self::Expression,
+        Self::Rejected,
+        Self::Fault,
+        Self::Late,
+        Self::NullKey,
+    ];
+
     /// The name under which it is counted and stored.
     pub fn name(self) -> &'static str {
         match self {

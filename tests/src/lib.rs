@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `MILLRACE_BIN` | the binary under test; without it, the one beside the test executable |
 //! | `MILLRACE_KAFKA_JARS` | the folder with Kafka's jars; without it, Kafka is the mock cluster |
+//! | `MILLRACE_HAZELCAST_JARS` | the folder with the jars of the Hazelcast example; without it, that is not tested |
 //! | `MILLRACE_REQUIRE_SERVERS` | `1`: a mock is not good enough, fail instead |
 
 pub mod cases;

@@ -139,7 +139,10 @@ impl DerefMut for Running {
 }
 
 /// Where the binary is: `target/PROFILE/millrace` for a test executable in `target/PROFILE/deps`, or a tool beside it.
-fn binary() -> PathBuf {
+///
+/// # Panics
+/// It has not been built.
+pub fn binary() -> PathBuf {
     if let Some(path) = env::var_os("MILLRACE_BIN") {
         return path.into();
     }

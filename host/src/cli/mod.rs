@@ -1,7 +1,10 @@
 //! The command line: what can be asked for, and how it is answered when it goes wrong.
 
+mod administering;
 mod check;
 mod dead_letters;
+mod graph;
+mod held;
 mod log;
 mod project;
 mod recovery;
@@ -54,7 +57,9 @@ enum Command {
     Check(check::CheckArgs),
     /// Read a project's offline log
     Log(log::LogArgs),
-    /// List a project's dead letters: the rows in error
+    /// Show what reads what in a running project, and how far each has come
+    Graph(graph::GraphArgs),
+    /// List a project's dead letters, the rows in error; show one; replay them
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Simulate a stream of events: card transactions, purchases, drivers, a market
     Simulate(SimulateArgs),
@@ -76,6 +81,7 @@ pub(super) fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
         Command::Log(args) => log::log(&args),
+        Command::Graph(args) => graph::graph(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
         Command::Simulate(args) => simulate(args),
     };

@@ -23,6 +23,8 @@ use millrace::time::{Clock, SECOND, SystemClock};
 use millrace::topology::keeper::{Outlets, Summary};
 use millrace::topology::{self, Start};
 
+use super::administering::{self, Administering};
+use super::held::LOCK;
 use super::project::ProjectArgs;
 use super::recovery::{self, Recovered};
 use super::serving::{self, Reads, Serving};
@@ -60,6 +62,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     let (project, plan) = args.project.plan()?;
     let plan = Arc::new(plan);
     let _lock = lock(&project.data_dir)?;
+    administering::forget(&project.data_dir)?;
     let metrics = serving::record_metrics()?;
     let hub = Arc::new(hub(&project, &plan));
     let recovered = recovery::recover(&project, &plan, args.drop_changed)?;
@@ -70,13 +73,19 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
         );
     }
     let (outlets, reader) = open(&project, &plan, &hub, &recovered)?;
+    let letters = outlets.dead_letters.reader();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stop = stop_on_signal().context("signals")?;
         let bounded = plan.sources.iter().all(|source| source.kind.is_bounded());
         let serves = !bounded || args.linger;
-        let listener = if serves { Some(millrace::serve::bind(&project.serve.http.to_string()).await?) } else { None };
+        let listener = if serves {
+            Some(millrace::serve::bind("serve.http", &project.serve.http.to_string()).await?)
+        } else {
+            None
+        };
+        let admin = administering::bind(&project).await?;
         let started = clock.now();
         let running = topology::start(Start {
             plan: plan.clone(),
@@ -96,18 +105,20 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
                 Some(Serving::start(&project, &plan, listener, Reads { reader, hub }, &running, metrics, &clock)?)
             }
         };
+        let admin = Administering::start(&project, &plan, admin, letters, &running, started, &clock)?;
         let summary = running.wait(stop.clone()).await?;
         print_summary(&plan, &summary, clock.now() - started);
         if let Some(server) = server {
             server.end(args.linger, stop).await?;
         }
+        admin.end().await?;
         stopped_views(&summary)
     })
 }
 
 /// One owner of a project's state.
 fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join("lock");
+    let path = folder.join(LOCK);
     let file = File::create(&path).with_context(|| path.display().to_string())?;
     match file.try_lock() {
         Ok(()) => Ok(file),

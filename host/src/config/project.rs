@@ -84,6 +84,26 @@ impl Project {
         self.views.iter().any(|view| view.reads().any(|read| read.value == name))
     }
 
+    /// Whether the rows of the view of that name are folded somewhere, by a view that reads it or by one behind views
+    /// without windows: then each (key, event timestamp) is given once.
+    pub fn is_folded(&self, name: &str) -> bool {
+        let mut ahead = vec![name];
+        let mut seen = 0;
+        while let Some(name) = ahead.get(seen).copied() {
+            seen += 1;
+            for view in self.views.iter().filter(|view| view.from.iter().any(|from| from.value == name)) {
+                if view.window.is_some() {
+                    return true;
+                }
+                // Views may read each other in a circle: that is told elsewhere.
+                if !ahead.contains(&view.name.value.as_str()) {
+                    ahead.push(&view.name.value);
+                }
+            }
+        }
+        false
+    }
+
     /// The view of that name.
     pub fn view(&self, name: &str) -> Option<&View> {
         self.views.iter().find(|view| view.name.value == name)
@@ -95,6 +115,8 @@ impl Project {
 pub struct Serve {
     /// Where features are served.
     pub http: Spanned<SocketAddr>,
+    /// Where operators ask: a loopback address; none: the usual one, or another where that is taken.
+    pub admin: Option<Spanned<SocketAddr>>,
 }
 
 /// `[runtime]`

@@ -16,6 +16,12 @@ pub enum Lateness {
         /// How much later than its last window a row may come.
         allowed: Micros,
     },
+    /// A window that holds it has ended at or before the watermark: for a view whose rows others fold, each once. No
+    /// window of it is ever given again then.
+    Fired {
+        /// The view's window.
+        spec: WindowSpec,
+    },
     /// The watermark is past it: for what gives a row or lets go of state as soon as the watermark has passed (`over`,
     /// sessions, and joins without windows after them).
     Passed,
@@ -27,6 +33,7 @@ impl Lateness {
     pub fn is_late(&self, time: Micros, before: Micros) -> bool {
         match self {
             Self::Windows { spec, allowed } => spec.last_end(time) <= before.saturating_sub(*allowed),
+            Self::Fired { spec } => spec.first_end(time) <= before,
             Self::Passed => time < before,
         }
     }
@@ -35,6 +42,7 @@ impl Lateness {
     pub fn reach(&self) -> Micros {
         match self {
             Self::Windows { spec, allowed } => spec.size.saturating_add(*allowed),
+            Self::Fired { spec } => spec.step,
             Self::Passed => 0,
         }
     }
@@ -45,6 +53,10 @@ impl Lateness {
             Self::Windows { .. } => {
                 format!("the event of {time} comes after the watermark {before} closed its last window")
             }
+            Self::Fired { .. } => format!(
+                "the event of {time} comes after the watermark {before} closed its first window, and a view that reads \
+                 this one takes each row once"
+            ),
             Self::Passed => format!("the event of {time} comes after the watermark {before} has passed it"),
         }
     }

@@ -139,9 +139,24 @@ impl CombinedWatermark {
 
     /// Takes what one input says; returns the watermark if that moved it.
     pub fn update(&mut self, input: usize, progress: Progress) -> Option<Micros> {
+        self.update_knowing(input, progress, |_| false)
+    }
+
+    /// As [`Self::update`], where `awake` knows of inputs that were idle and no longer are, but have not said so yet.
+    pub fn update_knowing(
+        &mut self,
+        input: usize,
+        progress: Progress,
+        awake: impl Fn(usize) -> bool,
+    ) -> Option<Micros> {
         *self.inputs.get_mut(input)? = progress;
         if let (Some(last), Progress::Active(time)) = (self.last.get_mut(input), progress) {
             *last = time;
+        }
+        for (at, (progress, last)) in self.inputs.iter_mut().zip(&self.last).enumerate() {
+            if *progress == Progress::Idle && awake(at) {
+                *progress = Progress::Active(*last);
+            }
         }
         let watermark = match self.progress() {
             Progress::Active(time) => time,
@@ -220,9 +235,20 @@ mod tests {
     }
 
     #[test]
+    fn an_input_that_is_known_to_be_awake_is_waited_for_before_it_says_so() {
+        let mut combined = CombinedWatermark::new(2);
+        combined.update(0, Progress::Active(10));
+        assert_eq!(combined.update(1, Progress::Active(20)), Some(10));
+        assert_eq!(combined.update(0, Progress::Idle), Some(20));
+        assert_eq!(combined.update_knowing(1, Progress::Active(30), |input| input == 0), None);
+        assert_eq!(combined.update(1, Progress::Active(40)), None, "it stays awake");
+        assert_eq!(combined.update(0, Progress::Active(25)), Some(25));
+    }
+
+    #[test]
     fn an_echo_that_is_idle_for_itself_has_not_heard_yet() {
         // Input 0 stands alone, 1 and 2 say the same.
-        let mut combined = CombinedWatermark::new(3).with_echoes([1..3]);
+        let mut combined = CombinedWatermark::new(3).with_echoes(std::iter::once(1..3));
         combined.update(0, Progress::Ended);
         combined.update(1, Progress::Active(10));
         assert_eq!(combined.update(2, Progress::Active(10)), Some(10));

@@ -12,7 +12,8 @@
 //! | `millrace_subscriber_rows_total` | counter | kind, name | rows sent to them |
 //! | `millrace_subscriber_cut_off_total` | counter | kind, name | those that did not keep up |
 //!
-//! The values of `route` are [`ROUTES`], `ingest` for every WebSocket endpoint and `other` for the rest, so that no
+//! The values of `route` are [`ROUTES`], `ingest` for every WebSocket endpoint, `admin` for all of the admin listener's
+//! and `other` for the rest, so that no
 //! client can make a series.
 
 use std::time::Duration;

@@ -9,10 +9,13 @@
 //! GET  /ready                 200, or 503 with what is waited for
 //! GET  /metrics               Prometheus' text                          metrics (the names)
 //! ```
+//! and, at an address of its own, what operators ask and do: `admin`.
+//!
 //! Always true: every request is bounded in bytes, rows, values and time; a handler that panics answers 500 and harms
 //! nobody else; an answer holds nothing of an internal error but the number under which the log has it. Request and
 //! answer have the form of Feast 0.67's server.
 
+pub mod admin;
 mod catalog;
 mod error;
 mod features;
@@ -128,8 +131,10 @@ impl Default for Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be listened on.
-    #[error("serve.http = {address:?}: {cause}; {next}")]
+    #[error("{key} = {address:?}: {cause}; {next}")]
     Bind {
+        /// The key in the project file.
+        key: &'static str,
         /// The address, as configured.
         address: String,
         /// What the system says.
@@ -175,19 +180,19 @@ struct Shared {
     subscribers: Arc<Semaphore>,
 }
 
-/// Listens on `address`, `host:port`; port 0 takes a free one.
+/// Listens on the `address` of a `key` of the project file, `host:port`; port 0 takes a free one.
 ///
 /// # Errors
 /// The address is none, in use, or not this machine's.
-pub async fn bind(address: &str) -> Result<TcpListener, ServeError> {
+pub async fn bind(key: &'static str, address: &str) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|cause| {
         let next = match cause.kind() {
-            io::ErrorKind::AddrInUse => "stop what listens there, or set another port, as serve.http = \"127.0.0.1:0\"",
+            io::ErrorKind::AddrInUse => "stop what listens there, or set another port, as \"127.0.0.1:0\"",
             io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: set a higher one",
             io::ErrorKind::AddrNotAvailable => "it is no address of this machine: try \"127.0.0.1\" or \"0.0.0.0\"",
             _ => "give host:port, as \"127.0.0.1:6566\"",
         };
-        ServeError::Bind { address: address.to_owned(), cause, next }
+        ServeError::Bind { key, address: address.to_owned(), cause, next }
     })
 }
 

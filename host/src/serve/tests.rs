@@ -244,13 +244,13 @@ async fn metrics_count_requests_and_values_by_status() {
 
 #[tokio::test]
 async fn addresses_that_cannot_be_bound_name_the_setting() {
-    let held = bind("127.0.0.1:0").await.unwrap();
+    let held = bind("serve.http", "127.0.0.1:0").await.unwrap();
     let address = held.local_addr().unwrap().to_string();
-    let text = bind(&address).await.unwrap_err().to_string();
+    let text = bind("serve.http", &address).await.unwrap_err().to_string();
     assert!(text.starts_with(&format!("serve.http = {address:?}: ")) && text.contains("another port"), "{text}");
-    let text = bind("localhost").await.unwrap_err().to_string();
+    let text = bind("serve.http", "localhost").await.unwrap_err().to_string();
     assert!(text.contains("host:port"), "{text}");
-    let text = bind("192.0.2.1:80").await.unwrap_err().to_string();
+    let text = bind("serve.http", "192.0.2.1:80").await.unwrap_err().to_string();
     assert!(text.contains("no address of this machine"), "{text}");
 }
 
@@ -258,7 +258,7 @@ async fn addresses_that_cannot_be_bound_name_the_setting() {
 async fn a_path_that_is_taken_or_is_none_is_refused() {
     for path in ["/push", "ingest", "/in gest", "/x?y", ""] {
         let (app, stop) = Setup::feast().app(path);
-        let listener = bind("127.0.0.1:0").await.unwrap();
+        let listener = bind("serve.http", "127.0.0.1:0").await.unwrap();
         let refused = super::run(listener, app, stop).await;
         assert!(matches!(refused, Err(ServeError::Path { .. })), "{path}: {refused:?}");
     }

@@ -82,7 +82,7 @@ impl Seen {
                 }
             }
             Intake::End(origin) => self.ended.push(origin.partition),
-            Intake::Partitions { .. } => unreachable!("seen above"),
+            Intake::Partitions { .. } | Intake::Replay(_) => unreachable!("seen above, or nothing that a source says"),
         }
     }
 }

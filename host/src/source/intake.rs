@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio::sync::Semaphore;
 
+use super::replay::Replay;
 use crate::record::{Origin, RawBatch};
 
 /// How many events may wait for one worker, over all its sources.
@@ -27,6 +28,8 @@ pub enum Intake {
     },
     /// Events of one partition.
     Data(RawBatch),
+    /// Events of one partition that are read anew.
+    Replay(Replay),
     /// The partition has no more events and never will.
     End(Origin),
 }
@@ -80,6 +83,7 @@ impl IntakeSender {
                 Ok(())
             }
             Intake::Data(ref batch) => self.lane(batch.origin)?.send(message).await,
+            Intake::Replay(ref replay) => self.lane(replay.batch.origin)?.send(message).await,
             Intake::End(origin) => self.lane(origin)?.send(message).await,
         }
     }
@@ -97,7 +101,7 @@ pub fn owner(origin: Origin, workers: usize) -> usize {
 impl Lane {
     async fn send(&self, message: Intake) -> Result<(), Stopped> {
         let events = match &message {
-            Intake::Data(batch) => batch.len().clamp(1, LANE_EVENTS),
+            Intake::Data(batch) | Intake::Replay(Replay { batch, .. }) => batch.len().clamp(1, LANE_EVENTS),
             Intake::Partitions { .. } | Intake::End(_) => 1,
         };
         let events = u32::try_from(events).map_err(|_| Stopped)?;

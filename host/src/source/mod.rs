@@ -6,7 +6,7 @@
 mod backoff;
 mod batch;
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod file;
 pub mod flow;
 pub mod intake;
@@ -15,6 +15,7 @@ pub mod lines;
 pub mod parquet;
 pub mod push;
 pub mod registry;
+pub mod replay;
 pub mod websocket;
 
 use std::sync::Arc;
@@ -75,13 +76,10 @@ impl SourceContext {
     ///
     /// # Errors
     /// As [`Self::announce`].
-    pub async fn give(&self, mut batch: RawBatch) -> Result<(), SourceError> {
+    pub async fn give(&self, batch: RawBatch) -> Result<(), SourceError> {
         let origin = batch.origin;
         self.flow.has_some(origin);
-        if let Some(registry) = &self.registry {
-            let schemas = registry.resolve(&batch, self).await;
-            batch.beside.get_or_insert_default().schemas = schemas;
-        }
+        let batch = self.with_schemas(batch).await;
         self.flow.until_near(origin, &*self.clock).await;
         self.flow.giving(origin);
         self.intake.send(Intake::Data(batch)).await?;
@@ -95,6 +93,15 @@ impl SourceContext {
     /// As [`Self::announce`].
     pub async fn end(&self, partition: u32) -> Result<(), SourceError> {
         Ok(self.intake.send(Intake::End(self.origin(partition))).await?)
+    }
+
+    /// The batch with the schemas that its events name.
+    async fn with_schemas(&self, mut batch: RawBatch) -> RawBatch {
+        if let Some(registry) = &self.registry {
+            let schemas = registry.resolve(&batch, self).await;
+            batch.beside.get_or_insert_default().schemas = schemas;
+        }
+        batch
     }
 
     /// Runs `work` until it ends or the source is to stop; then `work` is dropped at its next await, and what it had

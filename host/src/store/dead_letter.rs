@@ -10,8 +10,11 @@
 //! reason, source, detail: texts · view, udf: 0, or 1 and a text · payload: its length, u32, and its bytes
 //! ```
 //! Numbers are little-endian, times microseconds since 1970. Because each letter knows what was before it, the size of
-//! all is known from the first and the last. `next` in the database's own tree is a sequence that no letter has had.
+//! all is known from the first and the last. `next` in the tree `meta` is a sequence that no letter has had. Which
+//! letters have been replayed is in a tree of its own: see `marks`.
 
+mod marks;
+mod selection;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +31,7 @@ use super::fields::{put_bytes, put_text, take_bytes, take_text};
 use super::sealed::{self, Unreadable, damaged};
 use crate::record::DeadLetter;
 use crate::time::{Micros, micros};
+pub use selection::Selection;
 
 const MAGIC: [u8; 4] = *b"MRDL";
 const VERSION: u16 = 1;
@@ -81,6 +85,8 @@ pub struct StoredLetter {
     pub view: Option<String>,
     /// The digest of the UDF that refused it.
     pub udf: Option<String>,
+    /// When it was handed in again; none if it never was.
+    pub replayed_at: Option<Micros>,
 }
 
 /// Keeps letters. One thread owns it; readers may read at the same time.
@@ -99,6 +105,7 @@ pub struct DeadLetterWriter {
 #[derive(Clone)]
 pub struct DeadLetterReader {
     tree: sled::Tree,
+    marks: sled::Tree,
     disk: Arc<Disk>,
 }
 
@@ -174,12 +181,14 @@ impl DeadLetterWriter {
     /// # Errors
     /// The disk failed, or a letter does not read.
     pub fn cut_back(&mut self, next: u64) -> Result<(), StoreError> {
-        let DeadLetterReader { tree, disk } = &self.reader;
+        let DeadLetterReader { tree, marks, disk } = &self.reader;
         if next >= self.next {
             return Ok(());
         }
-        for key in tree.range(next.to_be_bytes()..).keys().rev() {
-            tree.remove(key.map_err(|error| disk.error(error))?).map_err(|error| disk.error(error))?;
+        for tree in [tree, marks] {
+            for key in tree.range(next.to_be_bytes()..).keys().rev() {
+                tree.remove(key.map_err(|error| disk.error(error))?).map_err(|error| disk.error(error))?;
+            }
         }
         self.next = next;
         self.find_end()?;
@@ -188,7 +197,7 @@ impl DeadLetterWriter {
 
     /// Reads from the last letter how many bytes there were, and drops it where a crash left it without its end.
     fn find_end(&mut self) -> Result<(), StoreError> {
-        let DeadLetterReader { tree, disk } = &self.reader;
+        let DeadLetterReader { tree, disk, .. } = &self.reader;
         while let Some((last, _)) = tree.last().map_err(|error| disk.error(error))? {
             let Some(key) = last.split_last_chunk::<2>().map(|(key, _)| key) else {
                 return Err(disk.damaged("a key is none of a letter".into()));
@@ -209,7 +218,7 @@ impl DeadLetterWriter {
     }
 
     fn find_oldest(&mut self) -> Result<(), StoreError> {
-        let DeadLetterReader { tree, disk } = &self.reader;
+        let DeadLetterReader { tree, disk, .. } = &self.reader;
         self.oldest = match Wholes::new(disk, tree.iter()).next().transpose()? {
             None => None,
             Some(whole) => {
@@ -232,6 +241,7 @@ impl DeadLetterWriter {
             }
             let key = oldest.sequence.to_be_bytes();
             self.reader.disk.remove(&self.reader.tree, &key, 0..oldest.pieces)?;
+            self.reader.unmark([oldest.sequence])?;
             dropped += 1;
             self.find_oldest()?;
         }
@@ -247,23 +257,30 @@ impl DeadLetterReader {
     /// The folder is open elsewhere, or cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let disk = Arc::new(Disk::open(path, "dead letters", CACHE)?);
-        let tree = disk.tree(b"letters")?;
-        Ok(Self { tree, disk })
+        let (tree, marks) = (disk.tree(b"letters")?, disk.tree(marks::TREE)?);
+        Ok(Self { tree, marks, disk })
     }
 
-    /// The letters from sequence `from` on, `limit` at most, in their order.
+    /// The letters from sequence `from` on, in their order.
     ///
     /// # Errors
     /// The disk failed, or a letter does not read: it is named.
-    pub fn list(&self, from: u64, limit: usize) -> Result<Vec<StoredLetter>, StoreError> {
-        Wholes::new(&self.disk, self.tree.range(from.to_be_bytes()..))
-            .take(limit)
-            .map(|whole| {
-                let whole = whole?;
-                let letter = decode(&whole.key, &whole.value);
-                letter.map(|(letter, _)| letter).map_err(|error| unreadable(&self.disk, &whole.key, &error))
-            })
-            .collect()
+    pub fn letters(&self, from: u64) -> impl Iterator<Item = Result<StoredLetter, StoreError>> {
+        Wholes::new(&self.disk, self.tree.range(from.to_be_bytes()..)).map(|whole| {
+            let whole = whole?;
+            let letter = decode(&whole.key, &whole.value);
+            let (letter, _) = letter.map_err(|error| unreadable(&self.disk, &whole.key, &error))?;
+            Ok(StoredLetter { replayed_at: self.replayed_at(letter.sequence)?, ..letter })
+        })
+    }
+
+    /// One letter; none where there is none of that sequence, or no more.
+    ///
+    /// # Errors
+    /// As [`DeadLetterReader::letters`].
+    pub fn get(&self, sequence: u64) -> Result<Option<StoredLetter>, StoreError> {
+        let first = self.letters(sequence).next().transpose()?;
+        Ok(first.filter(|letter| letter.sequence == sequence))
     }
 
     /// The sequences that there are: from the oldest letter to after the newest; empty where there is none.
@@ -328,7 +345,19 @@ fn take(key: &[u8], body: &mut &[u8]) -> Option<(StoredLetter, u64)> {
     let (view, udf) = (name()?, name()?);
     let payload = Bytes::copy_from_slice(take_bytes(body)?);
     let sequence = u64::from_be_bytes(key.try_into().ok()?);
-    let letter =
-        StoredLetter { sequence, written_at, reason, detail, source, partition, offset, arrival, payload, view, udf };
+    let letter = StoredLetter {
+        sequence,
+        written_at,
+        reason,
+        detail,
+        source,
+        partition,
+        offset,
+        arrival,
+        payload,
+        view,
+        udf,
+        replayed_at: None,
+    };
     Some((letter, before))
 }

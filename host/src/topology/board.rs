@@ -2,12 +2,18 @@
 //!
 //! Plain atomics that the workers write and others read; nothing waits for anything here.
 
+mod places;
+
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, Progress, combine};
+use crate::record::Origin;
 use crate::time::Micros;
+pub(super) use places::Cell;
+use places::Places;
+pub use places::{PartitionStatus, State};
 
 /// Stands for an idle input in a cell; no event time is that great.
 const IDLE: i64 = i64::MAX - 1;
@@ -19,6 +25,13 @@ pub struct Board {
     sources: Vec<AtomicI64>,
     views: Vec<AtomicI64>,
     meetings: Vec<Meeting>,
+    /// The greatest event time that has come to each view, by shard.
+    newest: Vec<AtomicI64>,
+    places: Places,
+    /// Final rows given out, by view.
+    rows: Vec<AtomicU64>,
+    /// Rows that came too late, by view.
+    late: Vec<AtomicU64>,
     announced: Vec<AtomicBool>,
     last_event: AtomicI64,
     events: AtomicU64,
@@ -42,11 +55,16 @@ impl Board {
     /// A board for so many sources and views, all of whose parts have yet to begin; `meetings` are the sources that meet.
     pub fn new(sources: usize, views: usize, workers: usize, meetings: BTreeSet<BTreeSet<u16>>) -> Self {
         let cells = |count: usize| (0..count * workers).map(|_| AtomicI64::new(BEFORE_ALL)).collect();
+        let counts = || (0..views).map(|_| AtomicU64::new(0)).collect();
         Self {
             workers,
             sources: cells(sources),
             views: cells(views),
             meetings: meetings.into_iter().map(|sources| Meeting { sources, come_to: BEFORE_ALL.into() }).collect(),
+            newest: cells(views),
+            places: Places::default(),
+            rows: counts(),
+            late: counts(),
             announced: (0..sources).map(|_| AtomicBool::new(false)).collect(),
             last_event: AtomicI64::new(BEFORE_ALL),
             events: AtomicU64::new(0),
@@ -109,6 +127,20 @@ impl Board {
         }))
     }
 
+    /// A worker's partitions of a source were idle, and one is no longer: stages that have yet to hear it go no further
+    /// than [`Self::come_to`] says from now on.
+    pub(super) fn wake(&self, source: usize, worker: usize, watermark: Micros) {
+        if let Some(cell) = self.sources.get(source * self.workers + worker) {
+            cell.compare_exchange(IDLE, watermark, Ordering::SeqCst, Ordering::SeqCst).ok();
+        }
+    }
+
+    /// Whether a worker's partitions of a source are not all idle.
+    pub(super) fn is_awake(&self, source: usize, worker: usize) -> bool {
+        let cell = self.sources.get(source * self.workers + worker);
+        cell.is_some_and(|cell| cell.load(Ordering::SeqCst) != IDLE)
+    }
+
     /// How far the sources that meet this one, and it, have come: at any stage that its rows reach. It does not go back,
     /// and stays while all of them are idle.
     pub(super) fn come_to(&self, source: usize) -> Micros {
@@ -123,11 +155,55 @@ impl Board {
         }
     }
 
-    /// A shard of a view has fired everything up to this watermark.
-    pub(super) fn view_watermark_is(&self, view: usize, shard: usize, watermark: Micros) {
-        if let Some(cell) = self.views.get(view * self.workers + shard) {
-            cell.store(watermark, Ordering::Relaxed);
+    /// A shard of a view has fired everything up to this watermark, and `newest` is the greatest event time that came.
+    pub(super) fn view_progress(&self, view: usize, shard: usize, watermark: Micros, newest: Micros) {
+        let at = view * self.workers + shard;
+        for (cells, time) in [(&self.views, watermark), (&self.newest, newest)] {
+            if let Some(cell) = cells.get(at) {
+                cell.store(time, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// The greatest event time of what a view reads; none before its first row.
+    pub fn view_event_time(&self, view: usize) -> Option<Micros> {
+        let cells = self.newest.iter().skip(view * self.workers).take(self.workers);
+        cells.map(|cell| cell.load(Ordering::Relaxed)).max().filter(|time| *time > BEFORE_ALL)
+    }
+
+    /// How far each partition of a source has come.
+    pub fn partitions(&self, source: u16) -> Vec<PartitionStatus> {
+        self.places.of(source)
+    }
+
+    /// Where a worker writes how far a partition has come.
+    pub(super) fn cell(&self, origin: Origin) -> Arc<Cell> {
+        self.places.cell(origin)
+    }
+
+    /// A row of a partition came too late for a view.
+    pub(super) fn late(&self, origin: Origin, view: Option<u16>) {
+        self.places.late(origin);
+        if let Some(late) = view.and_then(|view| self.late.get(usize::from(view))) {
+            late.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many rows came too late for a view.
+    pub fn view_late(&self, view: usize) -> u64 {
+        self.late.get(view).map_or(0, |late| late.load(Ordering::Relaxed))
+    }
+
+    /// So many final rows of a view were given out.
+    pub(super) fn gave(&self, view: usize, rows: u64) {
+        if let Some(count) = self.rows.get(view) {
+            count.fetch_add(rows, Ordering::Relaxed);
+        }
+    }
+
+    /// How many final rows of a view were given out.
+    pub fn view_rows(&self, view: usize) -> u64 {
+        self.rows.get(view).map_or(0, |rows| rows.load(Ordering::Relaxed))
     }
 
     /// The watermark that all shards of a view have fired; none before the first.

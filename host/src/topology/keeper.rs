@@ -206,6 +206,7 @@ impl Keeper {
             if let Some(rows) = self.summary.rows.get_mut(index) {
                 *rows += emission.batch.num_rows() as u64;
             }
+            self.board.gave(index, emission.batch.num_rows() as u64);
             self.write_outputs(index, emission)?;
             let combined = self.combining.add(number, emission)?;
             self.write_combined(combined)?;

@@ -52,6 +52,7 @@ use message::{Message, Output};
 use reading::Reading;
 use resume::Resume;
 pub use running::Running;
+use sources::Shared;
 pub use sources::{Entrances, Opener};
 use stages::Stages;
 use worker::{Channels, Worker};
@@ -278,15 +279,16 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     })?;
     let keeper = spawn("keeper", move || keeper.run(&kept))?;
     let (stop_sources, stopping) = watch::channel(false);
-    let context = sources::Common {
+    let shared = Shared {
         batch_rows,
-        intake: &intake,
-        flow: &flow,
-        stop: &stopping,
-        clock: &clock,
-        positions: &resume.positions(),
+        intake,
+        flow: flow.clone(),
+        stop: stopping,
+        clock: clock.clone(),
+        opener: opener.as_deref(),
+        positions: resume.positions(),
     };
-    let (sources, entrances) = sources::spawn(&plan, &context, safe_receivers, opener.as_deref());
+    let (sources, entrances) = sources::spawn(&plan, &shared, safe_receivers);
     Ok(Running {
         board,
         flow,

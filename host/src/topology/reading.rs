@@ -3,12 +3,15 @@
 //! Always true: a partition's events are taken in their order; after the messages of its rows comes the progress that
 //! they made, so that a shard never hears of a watermark before the rows below it.
 
+mod replay;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use metrics::Counter;
 
-use super::board::Board;
+use super::board::{Board, Cell};
 use super::resume::Resume;
 use super::ways::{self, Given};
 use super::{TopologyError, dead, stop_view};
@@ -28,23 +31,30 @@ const NOTHING_READ: i64 = -1;
 
 struct Partition {
     watermark: PartitionWatermark,
-    /// Rows that others may repeat.
     seen: Seen,
     next_offset: i64,
     last_rows: Micros,
     idle: bool,
+    /// Whether its watermark moves on with the clock while it is idle.
+    idle_advances: bool,
     ended: bool,
+    /// Where others see how far it has come.
+    cell: Arc<Cell>,
 }
 
 impl Partition {
-    fn progress(&self, idle_advances: bool) -> Progress {
+    fn progress(&self) -> Progress {
         if self.ended {
             Progress::Ended
-        } else if self.idle && !(idle_advances && self.watermark.has_begun()) {
+        } else if self.idle && !(self.idle_advances && self.watermark.has_begun()) {
             Progress::Idle
         } else {
             Progress::Active(self.watermark.current())
         }
+    }
+
+    fn show(&self) {
+        self.cell.moved(&self.watermark, self.progress());
     }
 }
 
@@ -63,12 +73,15 @@ struct Source {
     events: Counter,
     /// Rows dropped as repeats, where they are.
     repeats: Option<Counter>,
+    replayed: Counter,
+    /// The newest heading of its files, which events that are read anew do not bring.
+    heading: Bytes,
 }
 
 impl Source {
     fn progress(&self) -> Progress {
         if self.announced {
-            combine(self.partitions.values().map(|partition| partition.progress(self.idle_advances)))
+            combine(self.partitions.values().map(Partition::progress))
         } else {
             Progress::Active(BEFORE_ALL)
         }
@@ -110,9 +123,11 @@ impl Reading {
         match intake {
             Intake::Partitions { source, count } => self.announce(source, count, now),
             Intake::Data(raw) => self.read(raw, now, given)?,
+            Intake::Replay(replay) => self.replay(replay, now, given),
             Intake::End(origin) => {
                 if let Some(partition) = self.partition(origin) {
                     partition.ended = true;
+                    partition.show();
                 }
                 self.flow.out(origin);
             }
@@ -136,6 +151,7 @@ impl Reading {
                     if source.idle_advances {
                         partition.watermark.move_with_clock(silence);
                     }
+                    partition.show();
                 }
             }
         }
@@ -169,7 +185,9 @@ impl Reading {
         self.board.announce(usize::from(index));
         for partition in (0..count).filter(|p| owner(Origin { source: index, partition: *p }, workers) == worker) {
             let delay = source.delay;
+            let idle_advances = source.idle_advances;
             let mark = self.resume.partitions.get(&Origin { source: index, partition });
+            let cell = self.board.cell(Origin { source: index, partition });
             source.partitions.entry(partition).or_insert_with(|| Partition {
                 watermark: mark.map_or_else(
                     || PartitionWatermark::new(delay),
@@ -180,6 +198,8 @@ impl Reading {
                 last_rows: now,
                 idle: mark.is_some_and(|mark| mark.idle),
                 ended: mark.is_some_and(|mark| mark.ended),
+                idle_advances,
+                cell,
             });
         }
     }
@@ -197,9 +217,15 @@ impl Reading {
         partition.last_rows = now;
         partition.next_offset = raw.offsets.last().map_or(partition.next_offset, |last| last.saturating_add(1));
         if std::mem::take(&mut partition.idle) {
+            // In this order: whoever has not seen it awake went no further than what is read then.
+            self.board.wake(usize::from(origin.source), self.worker, partition.watermark.current());
             partition.watermark.wake(self.board.come_to(usize::from(origin.source)));
         }
         let first_dead = given.dead.len();
+        partition.cell.read(&raw.offsets);
+        if let Some(beside) = &raw.beside {
+            source.heading.clone_from(&beside.heading);
+        }
         if source.stopped {
             return Ok(());
         }
@@ -216,6 +242,7 @@ impl Reading {
                 return Ok(());
             }
         };
+        partition.show();
         self.flow.taken(origin, partition.watermark.newest());
         if let Some(repeats) = &source.repeats {
             repeats.increment(partition.seen.take_repeats());
@@ -225,7 +252,7 @@ impl Reading {
                 ways::send(front, &rows, None, &self.board, &self.names, given);
             }
         }
-        dead::count(given.dead.get(first_dead..).unwrap_or_default());
+        dead::count(given.dead.get(first_dead..).unwrap_or_default(), &self.board);
         Ok(())
     }
 
@@ -263,5 +290,7 @@ fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
         partitions: BTreeMap::new(),
         events: metrics::counter!("millrace_events_total", "source" => label()),
         repeats: plan.dedup.as_ref().map(|_| metrics::counter!("millrace_repeats_total", "source" => label())),
+        heading: Bytes::new(),
+        replayed: metrics::counter!("millrace_replayed_events_total", "source" => label()),
     })
 }

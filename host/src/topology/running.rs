@@ -16,7 +16,7 @@ use super::{Entrances, TopologyError};
 use crate::engine::watermark::AFTER_ALL;
 use crate::source::SourceError;
 use crate::source::flow::Flow;
-use crate::time::{Clock, micros};
+use crate::time::{Clock, Micros, micros};
 
 /// A topology at work.
 pub struct Running {
@@ -162,23 +162,43 @@ impl Running {
             *known = waiting;
             changed
         });
+        let now = self.clock.now();
         for (index, name) in self.views.iter().enumerate() {
+            let label = [("view", name.clone())];
             if let Some(time) = self.board.view_watermark(index) {
-                metrics::gauge!("millrace_view_watermark_seconds", "view" => name.clone()).set(seconds(time));
+                metrics::gauge!("millrace_view_watermark_seconds", &label).set(seconds(time));
+                metrics::gauge!("millrace_view_lag_seconds", &label).set(seconds(lag(time, now)));
             }
+            if let Some(time) = self.board.view_event_time(index) {
+                metrics::gauge!("millrace_view_event_time_seconds", &label).set(seconds(time));
+            }
+            metrics::counter!("millrace_view_late_rows_total", &label).absolute(self.board.view_late(index));
         }
-        for (index, name) in self.source_names.iter().enumerate() {
-            if let Some(time) = self.board.source_watermark(index) {
-                metrics::gauge!("millrace_source_watermark_seconds", "source" => name.clone()).set(seconds(time));
+        for (index, name) in (0..).zip(&self.source_names) {
+            let label = [("source", name.clone())];
+            if let Some(time) = self.board.source_watermark(usize::from(index)) {
+                metrics::gauge!("millrace_source_watermark_seconds", &label).set(seconds(time));
+                metrics::gauge!("millrace_source_lag_seconds", &label).set(seconds(lag(time, now)));
             }
             let paused = u16::try_from(index).map_or(0, |source| self.flow.held(source));
             metrics::gauge!("millrace_paused_partitions", "source" => name.clone()).set(paused as f64);
+            let partitions = self.board.partitions(index);
+            if let Some(time) = partitions.iter().filter_map(|partition| partition.event_time).max() {
+                metrics::gauge!("millrace_source_event_time_seconds", &label).set(seconds(time));
+            }
+            let late = partitions.iter().map(|partition| partition.late).sum();
+            metrics::counter!("millrace_source_late_rows_total", &label).absolute(late);
         }
     }
 }
 
+/// How far a watermark is behind the clock; one at the end of time is behind nothing.
+fn lag(watermark: Micros, now: Micros) -> Micros {
+    if watermark == AFTER_ALL { 0 } else { now.saturating_sub(watermark) }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-fn seconds(time: crate::time::Micros) -> f64 {
+fn seconds(time: Micros) -> f64 {
     time as f64 / crate::time::SECOND as f64
 }
 

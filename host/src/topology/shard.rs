@@ -15,7 +15,7 @@ use super::derived::derived_rows;
 use super::message::Output;
 use super::ways::{self, Given};
 use crate::config::plan::{Operator as OperatorPlan, Plan, StagePlan};
-use crate::engine::front::Front;
+use crate::engine::front::{Front, FrontPlan};
 use crate::engine::guard::GuardError;
 use crate::engine::join::{JoinOperator, Wait};
 use crate::engine::latest::LatestPlan;
@@ -62,6 +62,8 @@ pub(super) struct Shard {
     keys: usize,
     lane: usize,
     operator: Operator,
+    /// For each input the source that it comes from; none where a stage gives it.
+    sources: Vec<Option<usize>>,
     /// How many inputs there are on the main side: all but the last of a join.
     main: usize,
     combined: CombinedWatermark,
@@ -95,12 +97,17 @@ impl Shard {
         };
         let main = stage.inputs - usize::from(matches!(operator, Operator::Join(..)));
         let own = plan.stages.iter().position(|known| std::ptr::eq(known, stage));
-        // The shards of a stage all hear the same; the workers' partitions of a source have nothing in common.
-        let of_stage = |input: &usize| {
-            let mut fronts = plan.stages.iter().flat_map(|stage| &stage.fronts);
-            fronts.any(|front| Some(usize::from(front.stage)) == own && usize::from(front.input) == *input)
+        let source_of = |input: usize| {
+            let leads_here =
+                |front: &Arc<FrontPlan>| Some(usize::from(front.stage)) == own && usize::from(front.input) == input;
+            plan.sources.iter().position(|source| source.fronts.iter().any(leads_here))
         };
+        let sources: Vec<Option<usize>> = (0..stage.inputs).map(source_of).collect();
+        // The shards of a stage all hear the same; the workers' partitions of a source have nothing in common.
+        let of_stage = |input: &usize| sources.get(*input).is_some_and(Option::is_none);
         let echoes = |inputs: Range<usize>| inputs.filter(of_stage).map(|input| input * workers..(input + 1) * workers);
+        let combined = CombinedWatermark::new(main * workers).with_echoes(echoes(0..main));
+        let other = CombinedWatermark::new(workers).with_echoes(echoes(main..stage.inputs).map(|_| 0..workers));
         let view = plan.views.get(usize::from(stage.view));
         let source = plan.sources.len() + usize::from(stage.view);
         Ok(Self {
@@ -112,9 +119,10 @@ impl Shard {
             keys: view.map_or(0, |view| view.keys),
             lane: stage.depth,
             operator,
+            sources,
             main,
-            combined: CombinedWatermark::new(main * workers).with_echoes(echoes(0..main)),
-            other: CombinedWatermark::new(workers).with_echoes(echoes(main..stage.inputs).map(|_| 0..workers)),
+            combined,
+            other,
             newest: BEFORE_ALL,
             positions: BTreeMap::new(),
             fronts: stage.fronts.iter().map(|front| Front::new(front.clone(), workers)).collect::<Result<_, _>>()?,
@@ -228,11 +236,17 @@ impl Shard {
         outputs: &mut Vec<Output>,
     ) -> Result<(), GuardError> {
         let input = usize::from(input);
+        let (sources, workers) = (&self.sources, self.workers.max(1));
+        let awake = |input: usize, sender: usize| {
+            let source = sources.get(input).copied().flatten();
+            source.is_some_and(|source| board.is_awake(source, sender))
+        };
         let moved = if input >= self.main {
-            self.other.update(sender, progress)
+            self.other.update_knowing(sender, progress, |sender| awake(input, sender))
         } else {
             self.newest = self.newest.max(newest);
-            self.combined.update(input * self.workers + sender, progress)
+            let at = input * workers + sender;
+            self.combined.update_knowing(at, progress, |at| awake(at / workers, at % workers))
         };
         let mut out = Outcome::default();
         let mut rows = Vec::new();
@@ -252,7 +266,7 @@ impl Shard {
         self.pass_on(&rows, board, names, given);
         self.give(out, board, names, given, outputs)?;
         if moved.is_some() && !matches!(self.operator, Operator::Join(..)) {
-            board.view_watermark_is(usize::from(self.view), self.worker, watermark);
+            board.view_progress(usize::from(self.view), self.worker, watermark, self.newest);
         }
         self.say(given, outputs);
         Ok(())

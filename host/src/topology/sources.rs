@@ -15,38 +15,41 @@ use crate::source::flow::Flow;
 use crate::source::intake::IntakeSender;
 use crate::source::push::PushHandle;
 use crate::source::registry::Registry;
+use crate::source::replay::ReplayHandle;
 use crate::source::{SourceContext, SourceError, file, kafka, parquet as parquet_file, push, websocket};
 use crate::time::Clock;
 
 /// Where others hand events in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Entrances {
     /// Push sources, by name.
     pub pushes: BTreeMap<String, PushHandle>,
     /// WebSocket endpoints, by path.
     pub ingests: BTreeMap<String, PushHandle>,
+    /// Where events of each source are read anew, by its name.
+    pub replays: BTreeMap<String, ReplayHandle>,
 }
 
 /// What reads a source in place of what the project file says: tests that decide what comes when.
 pub type Opener = dyn Fn(&SourcePlan, SourceContext) -> BoxFuture<'static, Result<(), SourceError>> + Send + Sync;
 
-/// What all sources are given.
-pub(super) struct Common<'a> {
+/// What all sources share.
+pub(super) struct Shared<'a> {
     pub(super) batch_rows: usize,
-    pub(super) intake: &'a IntakeSender,
-    pub(super) flow: &'a Arc<Flow>,
-    pub(super) stop: &'a watch::Receiver<bool>,
-    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) intake: IntakeSender,
+    pub(super) flow: Arc<Flow>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) opener: Option<&'a Opener>,
     /// Where partitions are to be read from, as far as that is known.
-    pub(super) positions: &'a BTreeMap<Origin, i64>,
+    pub(super) positions: BTreeMap<Origin, i64>,
 }
 
 /// Spawns every source of the plan on the current runtime.
 pub(super) fn spawn(
     plan: &Plan,
-    common: &Common<'_>,
+    shared: &Shared<'_>,
     safe: Vec<watch::Receiver<Vec<i64>>>,
-    opener: Option<&Opener>,
 ) -> (JoinSet<Result<(), SourceError>>, Entrances) {
     let mut tasks = JoinSet::new();
     let mut entrances = Entrances::default();
@@ -54,23 +57,37 @@ pub(super) fn spawn(
         let context = SourceContext {
             name: source.name.clone(),
             index,
-            batch_rows: common.batch_rows,
-            intake: common.intake.clone(),
-            flow: common.flow.clone(),
-            stop: common.stop.clone(),
+            batch_rows: shared.batch_rows,
+            intake: shared.intake.clone(),
+            flow: shared.flow.clone(),
+            stop: shared.stop.clone(),
             safe,
-            clock: common.clock.clone(),
+            clock: shared.clock.clone(),
             // The URL was tried when the project file was read.
             registry: source.registry.as_ref().and_then(|options| Registry::new(options).ok()).map(Arc::new),
         };
-        let own = common.positions.iter().filter(|(origin, _)| origin.source == index);
+        let own = shared.positions.iter().filter(|(origin, _)| origin.source == index);
         let positions = own.map(|(origin, next)| (origin.partition, *next)).collect();
-        match opener {
+        let readers = source.fronts.iter().map(|front| front.view);
+        let replay = ReplayHandle::new(context.again(), readers, never_again(source));
+        entrances.replays.insert(source.name.clone(), replay);
+        match shared.opener {
             Some(opener) => drop(tasks.spawn(opener(source, context))),
             None => spawn_one(source, context, positions, &mut tasks, &mut entrances),
         }
     }
     (tasks, entrances)
+}
+
+/// Why events of a source cannot be read anew from what a dead letter holds of them.
+fn never_again(source: &SourcePlan) -> Option<&'static str> {
+    match (&source.decoding.format, &source.kind) {
+        (Format::Columns, _) => Some("of a Parquet file's row a letter has only its values as JSON: mend the file"),
+        (Format::Raw, SourceKind::Kafka { .. }) => {
+            Some("a letter has no key and no headers, which are columns of raw events: produce them again")
+        }
+        _ => None,
+    }
 }
 
 fn spawn_one(

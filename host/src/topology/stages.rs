@@ -137,7 +137,7 @@ impl Stages {
             stop_view(&self.board, name, view, &error);
         }
         if !given.dead.is_empty() {
-            dead::count(&given.dead);
+            dead::count(&given.dead, &self.board);
             results.outputs.push(Output::Dead(std::mem::take(&mut given.dead)));
         }
         if !given.messages.is_empty() {

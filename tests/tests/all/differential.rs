@@ -285,9 +285,9 @@ fn check(sources: &[Stream; 2], views: &[View], ways: &[Way]) -> Result<(), Test
     write(folder.path(), sources);
     let text = project(sources, views);
     let plan = planned(folder.path(), &text);
-    let Expected { views: wanted, dead, unsure } = expected(sources, views);
+    let Expected { views: wanted, dead } = expected(sources, views);
     for way in ways {
-        let (came, mut summary) = run(folder.path(), &plan, sources, way);
+        let (came, summary) = run(folder.path(), &plan, sources, way);
         let fail = |detail: String| {
             let [a, b] = sources;
             let (a, b) = (a.texts().join("---\n"), b.texts().join("---\n"));
@@ -300,11 +300,6 @@ fn check(sources: &[Stream; 2], views: &[View], ways: &[Way]) -> Result<(), Test
         if !way.cuts.is_empty() {
             // Each of the runs has its own letters.
             continue;
-        }
-        let late = dead.get("late").copied().unwrap_or(0);
-        let came_late = summary.dead.get("late").copied().unwrap_or(0);
-        if (late.saturating_sub(unsure)..=late).contains(&came_late) && late > 0 {
-            summary.dead.insert("late", late);
         }
         if summary.dead != dead {
             return Err(fail(format!("dead letters: wanted {dead:?}, came {:?}", summary.dead)));
@@ -458,10 +453,9 @@ fn a_row_behind_gives_no_row_after_it_has_left_all_windows() {
     .unwrap();
 }
 
-/// The inner window `[0, 2000)` has fired or not when the row of 1,500 comes: then the outer one has its count or the
-/// one before.
+/// The inner window `[0, 2000)` has fired or not when the row of 1,500 comes: so the row is late there, though two more
+/// windows hold it.
 #[test]
-#[ignore = "known: rows that a window gives again are not handed on, and what is given again depends on the batches"]
 fn a_view_of_a_sliding_view_does_not_depend_on_batches() {
     let inner = Window::Grid { size: 4_000, step: 1_000, offset: 0 };
     let outer = Window::Over { range: None, rows: None };

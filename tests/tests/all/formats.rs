@@ -237,9 +237,13 @@ fn a_followed_file_is_served_as_it_grows() {
         let dead = counter(&served.metrics(), "millrace_dead_letters_total{reason=\"decode\"}");
         (dead == 1).then_some(())
     });
+    // Read anew it is known by the file's heading too, though no more by its line.
+    let replayed = project.call("dead-letters replay", ["STREAM=csv"]).args(["--reason", "decode"]).finish(START);
+    assert!(replayed.stdout.contains("1 of their events are dead letters again"), "{replayed:?}");
     served.terminate();
-    let letters = project.call("dead-letters", ["STREAM=csv"]).finish(START).stdout;
+    let letters = project.call("dead-letters list", ["STREAM=csv"]).finish(START).stdout;
     assert!(letters.contains(r#""detail":"line 3: field at: \"never\" is no number""#), "{letters}");
+    assert!(letters.contains(r#""detail":"field at: \"never\" is no number""#), "{letters}");
 }
 
 /// A file that only a join reads gives its columns as well.

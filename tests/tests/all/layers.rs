@@ -32,7 +32,7 @@ const LIBRARIES: [(&str, &[&str]); 13] = [
     ("sled", &["store"]),
     ("redis", &["store"]),
     ("rdkafka", &["source", "sink", "simulate"]),
-    ("hyper", &["source"]),
+    ("hyper", &["source", "cli"]),
     ("parquet", &["source", "store"]),
     ("apache_avro", &["engine"]),
     ("prost_reflect", &["engine"]),

@@ -5,14 +5,17 @@
 mod aggregates;
 mod bad_input;
 mod cases;
+mod dead_letters;
 mod differential;
 mod drivers;
 mod feed;
 mod formats;
 mod fraud;
+mod hazelcast;
 mod layers;
 mod market;
 mod outputs;
+mod partitions;
 mod process;
 mod project;
 mod publisher;

@@ -63,10 +63,10 @@ impl Project {
         self.write(name, text);
     }
 
-    /// `millrace COMMAND project.toml --set SETTING …`
+    /// `millrace COMMAND project.toml --set SETTING …`; a command may be of two words.
     pub(crate) fn call<S: AsRef<str>>(&self, command: &str, settings: impl IntoIterator<Item = S>) -> Millrace {
         let settings = settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting.as_ref().to_owned()]);
-        Millrace::command().dir(self.folder.path()).args([command, FILE]).args(settings)
+        Millrace::command().dir(self.folder.path()).args(command.split(' ')).args([FILE]).args(settings)
     }
 
     /// Runs it over its bounded sources to the end, which has to be a good one; from nothing, whatever ran before.

@@ -19,14 +19,28 @@ const MAX_SKEW: Duration = Duration::from_secs(60);
 pub(super) fn serve(document: &mut Section<'_>) -> Serve {
     let span = document.span;
     let default = |port| Spanned::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), span);
-    let mut serve = Serve { http: default(6566) };
+    let mut serve = Serve { http: default(6566), admin: None };
     let Some(mut section) = document.get("serve").and_then(|value| value.section()) else { return serve };
     let http = section.get("http").and_then(|value| address(&value));
     serve.http = http.unwrap_or(serve.http);
-    section.not_yet("admin", "an admin address is");
+    serve.admin = section.get("admin").and_then(|value| loopback(&value));
     section.not_yet("tokens", "tokens are");
     section.finish();
     serve
+}
+
+/// Whoever reaches the admin address may replay dead letters, and nobody is asked who he is.
+fn loopback(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
+    let address = address(value)?;
+    if address.value.ip().is_loopback() {
+        return Some(address);
+    }
+    value.error(format!(
+        "`{}` must be a loopback address such as \"127.0.0.1:6567\": whoever reaches it may replay dead letters, and \
+         tokens are not supported yet",
+        value.name
+    ));
+    None
 }
 
 fn address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {

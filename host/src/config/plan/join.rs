@@ -14,6 +14,7 @@ use crate::engine::expression::Expression;
 use crate::engine::front::{FrontPlan, InputColumn, NullKeys};
 use crate::engine::join::{self, JoinPlan, Miss};
 use crate::engine::key;
+use crate::engine::lateness::Lateness;
 use crate::record::{ColumnType, DELETED, EVENT_TIMESTAMP, event_timestamp_field};
 use crate::time::{Micros, micros};
 
@@ -116,13 +117,14 @@ impl<'a> Joins<'a> {
         Some(())
     }
 
-    /// Adds a stage a join; gives the last as what comes next reads it.
+    /// Adds a stage a join; gives the last as what comes next reads it. Rows that are late for the view are told before
+    /// the first join: what they would be joined with may have been let go of, which depends on timing.
     pub(super) fn stages(
         &self,
         view: u16,
         upstreams: &[Upstream],
         used: &BTreeSet<String>,
-        reach: Micros,
+        lateness: Option<Lateness>,
         graph: &mut Graph,
         errors: &mut Diagnostics,
     ) -> Option<Left> {
@@ -137,20 +139,22 @@ impl<'a> Joins<'a> {
                 .flat_map(|resolved| resolved.join.on.iter().map(|on| on.left.value.as_str()))
                 .collect();
             let wanted = |name: &str| used.contains(name) || later.contains(name);
-            let last = stage(view, resolved, &lefts, &wanted, reach, graph, errors)?;
+            let judged = lateness.filter(|_| at == 0);
+            let reach = lateness.map_or(0, |lateness| lateness.reach());
+            let last = stage(view, resolved, &lefts, &wanted, (judged, reach), graph, errors)?;
             lefts = vec![last];
         }
         lefts.pop()
     }
 }
 
-/// Adds the stage of one join.
+/// Adds the stage of one join: what is late for it, if anything, and how far behind the watermark others may come.
 fn stage(
     view: u16,
     resolved: &Resolved<'_>,
     lefts: &[Left],
     wanted: &dyn Fn(&str) -> bool,
-    reach: Micros,
+    (lateness, reach): (Option<Lateness>, Micros),
     graph: &mut Graph,
     errors: &mut Diagnostics,
 ) -> Option<Left> {
@@ -171,7 +175,7 @@ fn stage(
             keys.iter().map(|(name, _, kind)| Some(InputColumn { expression: column(name)?, kind: kind.clone() }));
         let keys = own.collect::<Option<_>>()?;
         let front = passing(view, stage, input, &left.schema, keys, inputs, NullKeys::Kept);
-        graph.connect(left.from, front);
+        graph.connect(left.from, FrontPlan { lateness, ..front });
     }
     let schema = resolved.right.marked_schema();
     let mut inputs: Vec<InputColumn> = given

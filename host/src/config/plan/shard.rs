@@ -163,14 +163,18 @@ fn latest(view: &View, keys: &[(String, ColumnType)], steps: &mut Steps<'_>) -> 
     Some(Shard { operator, schema, inputs, digests: Vec::new() })
 }
 
-/// When a row is late for a view; `joined` says whether it reads versions that are let go of.
-pub(super) fn lateness(view: &View, joined: bool) -> Option<Lateness> {
+/// When a row is late for a view; `folded` says whether others fold its rows.
+pub(super) fn lateness(view: &View, folded: bool) -> Option<Lateness> {
     match view.window.as_ref().map(|window| window.value) {
+        Some(window @ (Window::Sliding { .. } | Window::Tumbling { .. })) if folded => {
+            Some(Lateness::Fired { spec: spec(window)? })
+        }
         Some(window @ (Window::Sliding { .. } | Window::Tumbling { .. })) => {
             Some(Lateness::Windows { spec: spec(window)?, allowed: micros(view.allowed_lateness) })
         }
         Some(Window::Session { .. } | Window::Over { .. }) => Some(Lateness::Passed),
-        None => joined.then_some(Lateness::Passed),
+        // What it is joined with is let go of.
+        None => (!view.joins.is_empty()).then_some(Lateness::Passed),
     }
 }
 

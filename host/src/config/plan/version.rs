@@ -82,6 +82,9 @@ fn describe_view(project: &Project, view: &View, lines: &mut Vec<String>) {
         view.window.as_ref().map(|window| window.value),
         view.allowed_lateness
     ));
+    if project.is_folded(&view.name) {
+        lines.push("each row once".to_owned());
+    }
     lines.push(format!("emit {:?} empty {} unchanged {}", view.emit, view.emit_empty, !view.skip_unchanged));
     for feature in &view.features {
         let cast = feature.cast.as_ref().map(|cast| cast.value.to_string());

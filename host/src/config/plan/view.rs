@@ -115,8 +115,8 @@ impl ViewPlanner<'_> {
         for other in others {
             joins.same_columns(&first.schema, other, &used, view, self.errors)?;
         }
-        let reach = lateness(view, true).map_or(0, |lateness| lateness.reach());
-        let last = joins.stages(index, upstreams, &used, reach, self.graph, self.errors)?;
+        let lateness = lateness(view, self.project.is_folded(&view.name));
+        let last = joins.stages(index, upstreams, &used, lateness, self.graph, self.errors)?;
         Some(vec![last])
     }
 
@@ -130,7 +130,8 @@ impl ViewPlanner<'_> {
         joined: bool,
     ) -> Option<ViewPlan> {
         let stage = u16::try_from(self.graph.stages.len()).ok()?;
-        let lateness = lateness(view, joined);
+        // Behind a join the rows that are late are gone already.
+        let lateness = if joined { None } else { lateness(view, self.project.is_folded(&view.name)) };
         let aggregates = view.window.is_some();
         let mut first: Option<Shard> = None;
         let mut digests = Vec::new();

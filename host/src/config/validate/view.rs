@@ -42,9 +42,11 @@ fn readable(name: &Spanned<String>, declared: &Declared, diagnostics: &mut Diagn
 /// What aggregates a view's rows gets each (key, event_timestamp) once, so they may not be corrected for long.
 fn aggregates_once(view: &View, name: &Spanned<String>, project: &Project, diagnostics: &mut Diagnostics) {
     let Some(read) = project.view(name) else { return };
-    if view.window.is_some() && !read.allowed_lateness.is_zero() {
+    let folds = view.window.is_some() || project.is_folded(&view.name);
+    if folds && !read.allowed_lateness.is_zero() {
+        let place = if view.window.is_some() { "here" } else { "in what reads this one" };
         let message = format!(
-            "view `{}` corrects rows for its `allowed-lateness`, and a view that aggregates them takes each once: leave `allowed-lateness` out there, or `window` here",
+            "view `{}` corrects rows for its `allowed-lateness`, and a view that aggregates them takes each once: leave `allowed-lateness` out there, or `window` {place}",
             name.value
         );
         diagnostics.error(name.span, message);

@@ -122,6 +122,18 @@ pub enum Format {
 }
 
 impl Format {
+    /// Its name in the project file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Json { .. } => "json",
+            Self::Csv { .. } => "csv",
+            Self::Columns => "parquet",
+            Self::Avro { .. } => "avro",
+            Self::Protobuf { .. } => "protobuf",
+            Self::Raw => "raw",
+        }
+    }
+
     /// Whether an event may have any bytes, so that a newline ends none.
     pub fn is_binary(&self) -> bool {
         matches!(self, Self::Avro { .. } | Self::Protobuf { .. } | Self::Raw)

@@ -67,6 +67,11 @@ impl WindowSpec {
         self.pane_of(end.saturating_sub(self.size))..self.pane_of(end)
     }
 
+    /// The end of the first window that holds `time`.
+    pub fn first_end(&self, time: Micros) -> Micros {
+        self.end_at_or_before(time).saturating_add(self.step)
+    }
+
     /// The end of the last window that holds `time`: once the watermark is there, a row of that time is late.
     pub fn last_end(&self, time: Micros) -> Micros {
         self.end_at_or_before(time.saturating_add(self.size))
@@ -102,6 +107,7 @@ mod tests {
         assert_eq!(window.enters(window.pane_of(0)), 60);
         assert_eq!(window.leaves(window.pane_of(0)), 660);
         assert_eq!(window.panes(660), 1..11);
+        assert_eq!((window.first_end(59), window.first_end(60)), (60, 120));
         assert_eq!(window.last_end(59), 600);
         assert_eq!(window.last_end(60), 660);
     }
@@ -121,6 +127,7 @@ mod tests {
                 end += step;
             }
             prop_assert_eq!(window.last_end(time) , window.leaves(pane) - step);
+            prop_assert_eq!(window.first_end(time), window.enters(pane));
         }
 
         #[test]

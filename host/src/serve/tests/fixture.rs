@@ -310,7 +310,7 @@ impl Setup {
 
     pub(super) async fn start(&self) -> Server {
         let (app, _) = self.clone().app("/ingest/events");
-        let listener = bind("127.0.0.1:0").await.unwrap();
+        let listener = bind("serve.http", "127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(run(listener, app, stopped));

@@ -28,8 +28,12 @@ fn open(folder: &tempfile::TempDir, max_bytes: u64) -> DeadLetterWriter {
     DeadLetterWriter::open(folder.path(), Limits { max_bytes, max_age: DAY }).unwrap()
 }
 
+fn list(reader: &DeadLetterReader, from: u64, limit: usize) -> Result<Vec<StoredLetter>, StoreError> {
+    reader.letters(from).take(limit).collect()
+}
+
 fn offsets(writer: &DeadLetterWriter) -> Vec<i64> {
-    writer.reader().list(0, usize::MAX).unwrap().iter().map(|letter| letter.offset).collect()
+    list(&writer.reader(), 0, usize::MAX).unwrap().iter().map(|letter| letter.offset).collect()
 }
 
 fn append(writer: &mut DeadLetterWriter, now: Micros, offsets: Range<i64>) -> u64 {
@@ -60,6 +64,7 @@ fn letters_come_back_whole() {
         payload: Bytes::from_static(b"x"),
         view: Some("cards".into()),
         udf: None,
+        replayed_at: None,
     };
     let second = StoredLetter {
         sequence: 1,
@@ -73,10 +78,10 @@ fn letters_come_back_whole() {
         udf: Some("sha256:aa".into()),
         ..first.clone()
     };
-    assert_eq!(reader.list(0, 10).unwrap(), [first.clone(), second.clone()]);
-    assert_eq!(reader.list(0, 1).unwrap(), [first]);
-    assert_eq!(reader.list(1, 10).unwrap(), [second]);
-    assert_eq!(reader.list(2, 10).unwrap(), []);
+    assert_eq!(list(&reader, 0, 10).unwrap(), [first.clone(), second.clone()]);
+    assert_eq!(list(&reader, 0, 1).unwrap(), [first]);
+    assert_eq!(list(&reader, 1, 10).unwrap(), [second]);
+    assert_eq!(list(&reader, 2, 10).unwrap(), []);
     assert_eq!(reader.sequences().unwrap(), 0..2);
 }
 
@@ -156,6 +161,50 @@ fn they_are_cut_back_to_an_epoch() {
 }
 
 #[test]
+fn a_mark_stays_with_its_letter_and_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = open(&folder, 1 << 30);
+    append(&mut writer, 1, 0..4);
+    writer.flush().unwrap();
+    writer.reader().mark_replayed(&[0, 2, 3], 70).unwrap();
+    writer.reader().unmark([3]).unwrap();
+    // A mark is on disk once it has been made.
+    let left = as_killed(folder.path());
+    let killed = open(&left, 1 << 30);
+    assert_eq!(killed.reader().get(2).unwrap().unwrap().replayed_at, Some(70));
+    let replayed =
+        |writer: &DeadLetterWriter| (0..5).map(|at| writer.reader().replayed_at(at).unwrap()).collect::<Vec<_>>();
+    assert_eq!(replayed(&writer), [Some(70), None, Some(70), None, None]);
+    writer.cut_back(2).unwrap();
+    append(&mut writer, 2, 8..9);
+    assert_eq!(replayed(&writer), [Some(70), None, None, None, None]);
+    assert_eq!(append(&mut writer, 3 * micros(DAY), 0..0), 3);
+    assert_eq!(replayed(&writer), [None; 5]);
+    assert_eq!(writer.reader().get(2).unwrap(), None);
+}
+
+#[test]
+fn a_selection_takes_what_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = open(&folder, 1 << 30);
+    append(&mut writer, 5, 0..3);
+    let letters = list(&writer.reader(), 0, 9).unwrap();
+    let count = |selection: &Selection| letters.iter().filter(|letter| selection.takes(letter)).count();
+    let all = Selection::default();
+    assert!(all.is_everything() && count(&all) == 3);
+    let ids = Selection { ids: vec![2, 1, 9], ..Selection::default() };
+    assert_eq!((ids.first(), count(&ids)), (1, 2));
+    assert_eq!(
+        count(&Selection { reason: Some("late".into()), source: Some("transactions".into()), ..all.clone() }),
+        3
+    );
+    assert_eq!(count(&Selection { reason: Some("decode".into()), ..all.clone() }), 0);
+    assert_eq!(count(&Selection { view: Some("other".into()), ..all.clone() }), 0);
+    assert_eq!(count(&Selection { since: Some(5), ..all.clone() }), 3);
+    assert_eq!(count(&Selection { since: Some(6), ..all }), 0);
+}
+
+#[test]
 fn a_letter_that_a_crash_cut_short_is_dropped_and_a_damaged_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = open(&folder, 1 << 30);
@@ -171,9 +220,9 @@ fn a_letter_that_a_crash_cut_short_is_dropped_and_a_damaged_one_is_named() {
     let mut value = value.to_vec();
     value[30] ^= 1;
     writer.reader.tree.insert(key, value).unwrap();
-    let error = writer.reader().list(0, 10).unwrap_err();
+    let error = list(&writer.reader(), 0, 10).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }) && error.to_string().contains("letter 1: its CRC"), "{error}");
-    assert_eq!(writer.reader().list(2, 10).unwrap().len(), 1);
+    assert_eq!(list(&writer.reader(), 2, 10).unwrap().len(), 1);
 }
 
 proptest! {

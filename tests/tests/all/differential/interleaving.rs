@@ -206,11 +206,10 @@ async fn in_turns(
                 give(context, *partition, given[*partition], events).await?;
                 given[*partition] += count;
                 if wakes {
-                    // Time for everybody to hear of it before another one wakes.
+                    // Until its worker knows it is idle, and others that wake go on without it.
                     while context.flow.waiting_since(origin).is_none() {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }
-                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
             Step::End((_, partition)) => context.end(u32::try_from(*partition).unwrap()).await?,

@@ -1,7 +1,7 @@
 //! Random views, as plain data and as TOML.
 //!
-//! Views read the source `a`, whose events may be late, the ordered source `b`, both, or a view before them whose rows
-//! depend on nothing but the events.
+//! Views read the source `a`, whose events may be late, the ordered source `b`, both, or a view before them that corrects
+//! nothing.
 
 use std::fmt::Write;
 
@@ -318,14 +318,20 @@ pub(super) fn views(most: usize) -> impl Strategy<Value = Vec<View>> {
     })
 }
 
-/// Whether a view of this one is as good as determined: none of its rows is given twice.
+/// Whether others may read a view: it corrects nothing, and which of its rows say something new is beyond doubt.
 fn is_steady(view: &View) -> bool {
     let exact = view.features.iter().all(|feature| feature.aggregate != Aggregate::Stddev);
     match view.window {
-        Window::Latest => view.from == From::B && view.join.is_none(),
-        Window::Grid { .. } => view.from == From::B && view.join.is_none() && view.lateness == 0 && exact,
-        Window::Session { .. } | Window::Over { .. } => true,
+        Window::Grid { .. } => view.lateness == 0 && exact,
+        Window::Latest | Window::Session { .. } | Window::Over { .. } => true,
     }
+}
+
+/// Whether the rows of a view are folded by another one, directly or behind views without windows.
+pub(super) fn is_folded(views: &[View], number: usize) -> bool {
+    views.iter().enumerate().any(|(other, view)| {
+        view.from == From::View(number) && (view.window != Window::Latest || is_folded(views, other))
+    })
 }
 
 fn resolve(drawn: Drawn, before: &[View]) -> View {

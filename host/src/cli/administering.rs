@@ -1,0 +1,256 @@
+//! Puts the admin listener on top of a running topology, and its address into the data folder for as long.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use millrace::config::plan::Plan;
+use millrace::config::project::{Project, SourceKind};
+use millrace::serve::ServeError;
+use millrace::serve::admin::graph::{Advance, Edge, Graph, PartitionNode, ServiceNode, SourceNode, ViewNode};
+use millrace::serve::admin::{self, Admin};
+use millrace::store::dead_letter::DeadLetterReader;
+use millrace::time::{Clock, Micros, rfc3339};
+use millrace::topology::Running;
+use millrace::topology::board::{Board, PartitionStatus, State};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::held::ADDRESS;
+
+/// The admin listener at work.
+pub(super) struct Administering {
+    task: JoinHandle<Result<(), ServeError>>,
+    stop: watch::Sender<bool>,
+    _address: AddressFile,
+}
+
+/// Listens where the project says; where it says nothing, at the usual port or another that is free.
+pub(super) async fn bind(project: &Project) -> Result<TcpListener> {
+    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, admin::PORT));
+    let said = project.serve.admin.as_ref().map(|address| address.value);
+    Ok(admin::bind(said.unwrap_or(usual), said.is_none()).await?)
+}
+
+impl Administering {
+    /// Starts to answer.
+    pub(super) fn start(
+        project: &Project,
+        plan: &Arc<Plan>,
+        listener: TcpListener,
+        letters: DeadLetterReader,
+        running: &Running,
+        started: Micros,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let bound = listener.local_addr().context("serve.admin")?;
+        let address = AddressFile::write(&project.data_dir, bound)?;
+        tracing::info!("operators are answered on http://{bound}");
+        let wiring = Wiring { plan: plan.clone(), board: running.board().clone(), edges: edges(project, plan) };
+        let services = project.services.iter().map(|service| service.name.value.clone()).collect::<Vec<_>>();
+        let entities = project
+            .views
+            .iter()
+            .map(|view| view.entity.as_ref().map(|entity| entity.value.clone()))
+            .collect::<Vec<_>>();
+        let now = clock.clone();
+        let again = wiring.again();
+        let admin = Admin {
+            letters,
+            replays: running.entrances().replays.clone(),
+            started,
+            reads: Arc::new(again),
+            views: plan.views.iter().map(|view| view.name.clone()).collect(),
+            graph: Arc::new(move || wiring.graph(now.now(), &entities, &services)),
+            clock: clock.clone(),
+        };
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(admin::run(listener, admin, stopped));
+        Ok(Self { task, stop, _address: address })
+    }
+
+    /// Ends it.
+    pub(super) async fn end(self) -> Result<()> {
+        self.stop.send_replace(true);
+        Ok(self.task.await.context("the admin listener died")??)
+    }
+}
+
+/// The address in the data folder, there for as long as this is.
+struct AddressFile(PathBuf);
+
+/// Removes the address that a process left which was killed: whoever has just locked the folder calls this.
+pub(super) fn forget(folder: &Path) -> Result<()> {
+    let path = folder.join(ADDRESS);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+impl AddressFile {
+    fn write(folder: &Path, address: SocketAddr) -> Result<Self> {
+        let path = folder.join(ADDRESS);
+        let new = folder.join(format!("{ADDRESS}.new"));
+        let written = fs::write(&new, format!("{address}\n")).and_then(|()| fs::rename(&new, &path));
+        written.with_context(|| path.display().to_string())?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for AddressFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::debug!(%error, "the admin address stays in the data folder");
+        }
+    }
+}
+
+/// What reads what.
+fn edges(project: &Project, plan: &Plan) -> Vec<Edge> {
+    let edge = |from: &str, to: &str, kind: &str| Edge { from: from.into(), to: to.into(), kind: kind.into() };
+    let mut edges = Vec::new();
+    for view in &project.views {
+        let name = &view.name.value;
+        edges.extend(view.from.iter().map(|from| edge(&from.value, name, "from")));
+        edges.extend(view.joins.iter().map(|join| edge(&join.source.value, name, "join")));
+    }
+    for service in &project.services {
+        for view in &plan.views {
+            if service.features.iter().any(|feature| feature.view.value == view.name) {
+                edges.push(edge(&view.name, &service.name.value, "service"));
+            }
+        }
+    }
+    edges
+}
+
+/// What a look at the graph needs.
+struct Wiring {
+    plan: Arc<Plan>,
+    board: Arc<Board>,
+    edges: Vec<Edge>,
+}
+
+impl Wiring {
+    /// Whether the run reads the event of a source at a partition's position itself: of a file or a topic, from the
+    /// first that it has read there.
+    fn again(&self) -> impl Fn(&str, u32, i64) -> bool + use<> {
+        let (plan, board) = (self.plan.clone(), self.board.clone());
+        move |name, partition, offset| {
+            let Some((index, source)) = (0..).zip(&plan.sources).find(|(_, source)| source.name == name) else {
+                return false;
+            };
+            let known = board.partitions(index).into_iter().find(|known| known.origin.partition == partition);
+            matches!(source.kind, SourceKind::Kafka { .. } | SourceKind::File { .. })
+                && known.and_then(|known| known.first).is_none_or(|first| first <= offset)
+        }
+    }
+
+    fn graph(&self, now: Micros, entities: &[Option<String>], services: &[String]) -> Graph {
+        let sources: Vec<SourceNode> =
+            self.plan.sources.iter().enumerate().map(|(index, _)| self.source(index, now)).collect();
+        let mut views: Vec<ViewNode> = Vec::new();
+        for (index, view) in self.plan.views.iter().enumerate() {
+            let stopped = self.board.stopped(index).map(str::to_owned);
+            let watermark = self.board.view_watermark(index);
+            let state = if watermark.is_some() { "active" } else { "waiting" };
+            let mut advance = Advance::new(self.board.view_event_time(index), watermark, now, state);
+            advance.rows = self.board.view_rows(index);
+            advance.rows_late = self.board.view_late(index);
+            if stopped.is_some() {
+                "stopped".clone_into(&mut advance.state);
+            }
+            let entity = entities.get(index).cloned().flatten();
+            views.push(ViewNode { name: view.name.clone(), entity, advance, stopped, version: view.version.clone() });
+        }
+        self.mark_idle(&sources, &mut views);
+        let services = services.iter().map(|name| ServiceNode { name: name.clone() });
+        Graph {
+            project: self.plan.name.clone(),
+            time: rfc3339(now),
+            sources,
+            views,
+            services: services.collect(),
+            edges: self.edges.clone(),
+        }
+    }
+
+    fn source(&self, index: usize, now: Micros) -> SourceNode {
+        let (name, kind, format) = match self.plan.sources.get(index) {
+            Some(source) => (source.name.clone(), kind(&source.kind), source.decoding.format.name()),
+            None => (String::new(), "", ""),
+        };
+        let partitions = self.board.partitions(u16::try_from(index).unwrap_or(u16::MAX));
+        let has = |state| partitions.iter().any(|partition| partition.state == state);
+        let state = match () {
+            () if !self.board.announced(index) => "waiting",
+            () if has(State::Active) => "active",
+            () if has(State::Idle) => "idle",
+            () => "ended",
+        };
+        let event_time = partitions.iter().filter_map(|partition| partition.event_time).max();
+        let mut advance = Advance::new(event_time, self.board.source_watermark(index), now, state);
+        advance.rows = partitions.iter().map(|partition| partition.events).sum();
+        advance.rows_late = partitions.iter().map(|partition| partition.late).sum();
+        let node = |partition: &PartitionStatus| {
+            let state = match partition.state {
+                State::Active if partition.event_time.is_none() => "waiting",
+                State::Active => "active",
+                State::Idle => "idle",
+                State::Ended => "ended",
+            };
+            let mut advance = Advance::new(partition.event_time, partition.watermark, now, state);
+            (advance.rows, advance.rows_late) = (partition.events, partition.late);
+            PartitionNode { partition: partition.origin.partition, advance }
+        };
+        SourceNode {
+            name,
+            kind: kind.to_owned(),
+            format: format.to_owned(),
+            advance,
+            partitions: partitions.iter().map(node).collect(),
+        }
+    }
+
+    /// A view is idle while all that it reads is idle or has ended; found out as often as views can read views.
+    fn mark_idle(&self, sources: &[SourceNode], views: &mut [ViewNode]) {
+        for _ in 0..views.len() {
+            let states: Vec<(String, String)> = sources
+                .iter()
+                .map(|source| (source.name.clone(), source.advance.state.clone()))
+                .chain(views.iter().map(|view| (view.name.clone(), view.advance.state.clone())))
+                .collect();
+            let mut changed = false;
+            for view in views.iter_mut().filter(|view| matches!(view.advance.state.as_str(), "active" | "waiting")) {
+                let read = self.edges.iter().filter(|edge| edge.to == view.name && edge.kind != "service");
+                let read: Vec<&str> = read
+                    .filter_map(|edge| states.iter().find(|(name, _)| *name == edge.from))
+                    .map(|(_, state)| state.as_str())
+                    .collect();
+                if read.contains(&"idle") && read.iter().all(|state| matches!(*state, "idle" | "ended")) {
+                    "idle".clone_into(&mut view.advance.state);
+                    changed = true;
+                }
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+}
+
+/// The type of a source, as in the project file.
+fn kind(kind: &SourceKind) -> &'static str {
+    match kind {
+        SourceKind::Kafka { .. } => "kafka",
+        SourceKind::WebSocketConnect { .. } | SourceKind::WebSocketListen { .. } => "websocket",
+        SourceKind::Push => "push",
+        SourceKind::File { .. } => "file",
+    }
+}
