@@ -9,22 +9,20 @@
 //!       meta        "term"                                                             → the newest term
 //!       outbox      see `outbox`
 //! ```
-//! The bytes are [`format`]'s; which epoch is gone back to and what may go is [`crate::engine::checkpoint`]'s to say.
+//! The bytes are those of `format`; which epoch is gone back to and what may go is for [`crate::engine::checkpoint`] to say.
 //!
 //! Always true: a record is written when all that it names is on disk, and what it names is removed after the record
 //! is. So of a record that is there, everything must be there, and a chunk that lacks or does not verify stops the
 //! start. Chunks that no record names are what a crash left, and go with the next commit.
 
 mod format;
+mod header;
 mod outbox;
 mod pack;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,9 +34,8 @@ use super::sealed::Unreadable;
 use crate::engine::checkpoint::{
     Commit, OutOfOrder, Protocol, RecordState, StageMark, Step, Written, choose, removable,
 };
-use crate::engine::key::KEY_GROUPS;
 use crate::engine::state::Part;
-use format::{Header, Place};
+use format::Place;
 pub use outbox::{Outbox, OutboxChunk, OutboxReader};
 
 /// Bytes of sled's pages that stay in memory.
@@ -109,7 +106,7 @@ impl StateStore {
     /// The folder is another project's or was written by a newer Millrace, and then nothing in it has been touched; it
     /// is open elsewhere, or cannot be used; or what is in it is none of a state's.
     pub fn open(folder: &Path, project: &str) -> Result<Self, StoreError> {
-        let id = check_header(folder, project)?;
+        let id = header::check(folder, project)?;
         let disk = Arc::new(Disk::open(folder, "state", CACHE)?);
         let (parts, records, meta) = (disk.tree(b"parts")?, disk.tree(b"records")?, disk.tree(b"meta")?);
         let mut store = Self {
@@ -445,53 +442,4 @@ fn parse_key(key: &[u8]) -> Option<(u64, &str)> {
     let (length, rest) = rest.split_first_chunk()?;
     let (stage, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
     (rest.len() == 6).then_some((u64::from_be_bytes(*epoch), std::str::from_utf8(stage).ok()?))
-}
-
-/// Makes sure that the folder is this project's, before anything in it is opened; a new one becomes it. Returns the
-/// state's id.
-fn check_header(folder: &Path, project: &str) -> Result<u64, StoreError> {
-    let store = format!("the state in {}", folder.display());
-    let refused = |cause: String| StoreError::Refused { store: store.clone(), cause };
-    let failed = |error: std::io::Error| refused(format!("its header: {error}"));
-    let path = folder.join("header");
-    match std::fs::read(&path) {
-        Ok(header) => {
-            let header = format::decode_header(&header).map_err(|error| {
-                let cause = format!("its header: {error}; if a newer Millrace wrote it, use that one");
-                StoreError::Damaged { store: store.clone(), cause }
-            })?;
-            let Header { project: owner, key_groups, id } = header;
-            if owner != project {
-                return Err(refused(format!("it is project {owner}'s, not {project}'s: name another data-dir")));
-            }
-            if key_groups != KEY_GROUPS {
-                let cause = format!("its keys are in {key_groups} groups, where this Millrace has {KEY_GROUPS}");
-                return Err(refused(cause));
-            }
-            Ok(id)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if folder.join("db").exists() {
-                let cause = "it has no header, so whose it is cannot be told: restore the file, or delete the folder";
-                return Err(refused(cause.into()));
-            }
-            // The keys of a new hasher are the system's random numbers.
-            let id = RandomState::new().hash_one(project);
-            let header = Header { project: project.to_owned(), key_groups: KEY_GROUPS, id };
-            write_header(folder, &format::encode_header(&header).unwrap_or_default()).map_err(failed)?;
-            Ok(id)
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// The folder's own name is synced when the database in it is opened.
-fn write_header(folder: &Path, header: &[u8]) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)?;
-    let draft = folder.join("header.new");
-    let mut file = File::create(&draft)?;
-    file.write_all(header)?;
-    file.sync_all()?;
-    std::fs::rename(&draft, folder.join("header"))?;
-    File::open(folder)?.sync_all()
 }

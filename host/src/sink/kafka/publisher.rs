@@ -62,6 +62,8 @@ struct Connected {
     producer: BaseProducer<Deliveries>,
     /// The first chunk that has not been published.
     next: u64,
+    /// Whether the topic has been there.
+    found: bool,
 }
 
 /// What ended an attempt.
@@ -192,7 +194,7 @@ impl Publisher {
         }
         self.fenced = false;
         let next = Marker::next_of(marker, self.state, committed).map_err(Failure::Refused)?;
-        self.connected = Some(Connected { producer, next });
+        self.connected = Some(Connected { producer, next, found: false });
         Ok(next)
     }
 
@@ -212,7 +214,10 @@ impl Publisher {
             return self.send(epoch, chunks.start, chunks, messages);
         };
         let producer = &connected.producer;
-        find_topic(producer, &self.topic)?;
+        if !connected.found {
+            find_topic(producer, &self.topic)?;
+            connected.found = true;
+        }
         let marker = Marker { state: self.state, epoch, next: chunks.end };
         let marker = serde_json::to_vec(&marker).map_err(|error| Failure::Refused(error.to_string()))?;
         producer.begin_transaction()?;

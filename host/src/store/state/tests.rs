@@ -5,6 +5,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Float64Type, Schema};
 use proptest::prelude::*;
 
+use super::format::Header;
 use super::*;
 use crate::engine::checkpoint::SourceMark;
 use crate::engine::state::SHARD;
