@@ -1,13 +1,12 @@
 //! Where a run goes on: the newest epoch that was committed, held against the project as it is now, and everything that
 //! was written after it cut back.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use millrace::config::plan::{OutputTarget, Plan};
 use millrace::config::project::Project;
-use millrace::engine::checkpoint::Commit;
+use millrace::engine::checkpoint::{Commit, Protocol, Step};
 use millrace::sink::kafka::{Delivery, Identity, Publisher};
 use millrace::store::dead_letter::DeadLetterWriter;
 use millrace::store::log::LogWriter;
@@ -60,8 +59,7 @@ impl Recovered {
     pub(super) fn cut_back_log(&self, log: &mut LogWriter) -> Result<()> {
         match &self.commit {
             Some(commit) => log.cut_back(&commit.log)?,
-            // A log without a state beside it is left as it is: somebody may have deleted the state alone.
-            None if self.state.term > 1 => log.cut_back(&BTreeMap::new())?,
+            // A log without a state beside it stays as it is: somebody may have deleted the state alone.
             None => {}
         }
         log.flush()?;
@@ -98,6 +96,27 @@ impl Recovered {
         let outbox = self.state.store.outbox(&marks)?;
         let publishing = Publishing::new(outbox.reader(), publishers, marks);
         Ok((Some(outbox), Some(publishing)))
+    }
+
+    /// Commits where this run begins, if nothing was committed before: so that all it writes can be cut back.
+    pub(super) fn begin(&mut self, log: Option<&LogWriter>, letters: &DeadLetterWriter) -> Result<()> {
+        if self.commit.is_some() {
+            return Ok(());
+        }
+        let State { store, term, resume } = &mut self.state;
+        resume.epoch = resume.next_epoch();
+        let mut protocol = Protocol::begin(resume.epoch, 0);
+        protocol.done(Step::Settle)?;
+        let commit = Commit {
+            epoch: resume.epoch,
+            term: *term,
+            project: store.project().to_owned(),
+            log: log.map(|log| log.marks().clone()).unwrap_or_default(),
+            dead_letters: letters.next_sequence(),
+            ..Commit::default()
+        };
+        store.commit(&mut protocol, commit)?;
+        Ok(())
     }
 
     /// How long an output file was when the epoch was committed.

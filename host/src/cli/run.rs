@@ -65,7 +65,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     administering::forget(&project.data_dir)?;
     let metrics = serving::record_metrics()?;
     let hub = Arc::new(hub(&project, &plan));
-    let recovered = recovery::recover(&project, &plan, args.drop_changed)?;
+    let mut recovered = recovery::recover(&project, &plan, args.drop_changed)?;
     if recovered.has_ended(&plan) {
         eprintln!(
             "all of the input was read before: there is nothing to do. To begin afresh, delete {} or name another data-dir",
@@ -73,6 +73,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
         );
     }
     let (outlets, reader) = open(&project, &plan, &hub, &recovered)?;
+    recovered.begin(outlets.log.as_ref(), &outlets.dead_letters)?;
     let letters = outlets.dead_letters.reader();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

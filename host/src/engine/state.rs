@@ -55,7 +55,7 @@ pub trait Stateful {
 pub struct Part {
     /// Which table; [`SHARD`] has no keys.
     pub table: u16,
-    /// What of the table: a pane's number, say; of [`SHARD`] and [`OF_SHARD`] which shard.
+    /// What of the table: a pane's number, say; where [`Part::is_of_one_shard`] says so which shard.
     pub number: i64,
     /// The rows; but for [`SHARD`], the first column holds the keys' canonical bytes.
     pub rows: RecordBatch,
@@ -175,7 +175,7 @@ pub(super) mod testing {
             crash: bool,
             fresh: impl FnOnce() -> T,
         ) {
-            let whole = self.exports % 4 == 0;
+            let whole = self.exports.is_multiple_of(4);
             self.exports += 1;
             if whole {
                 self.parts.clear();

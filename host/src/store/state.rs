@@ -234,6 +234,11 @@ impl StateStore {
         Ok(Recovery { commit, passed_over: chosen.passed_over, next_epoch: chosen.next })
     }
 
+    /// The project whose state this is.
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
     /// Whether the next export of a stage is to be of all its state, because what changed since outweighs it, or
     /// because there is nothing of it yet.
     pub fn wants_whole(&self, stage: &str) -> bool {

@@ -180,8 +180,7 @@ impl Running {
                 metrics::gauge!("millrace_source_watermark_seconds", &label).set(seconds(time));
                 metrics::gauge!("millrace_source_lag_seconds", &label).set(seconds(lag(time, now)));
             }
-            let paused = u16::try_from(index).map_or(0, |source| self.flow.held(source));
-            metrics::gauge!("millrace_paused_partitions", "source" => name.clone()).set(paused as f64);
+            metrics::gauge!("millrace_paused_partitions", &label).set(self.flow.held(index) as f64);
             let partitions = self.board.partitions(index);
             if let Some(time) = partitions.iter().filter_map(|partition| partition.event_time).max() {
                 metrics::gauge!("millrace_source_event_time_seconds", &label).set(seconds(time));

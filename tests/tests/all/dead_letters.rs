@@ -133,13 +133,16 @@ fn letters_are_listed_shown_and_replayed_once() {
     let served = start(&project, "float64");
     let said = good(call(&project, "replay", &["--all"]));
     assert!(said.starts_with("2 dead letters replayed\n  "), "{said}");
-    let given = |file: &str, wanted: &[i64]| users(&project, file).ends_with(wanted);
-    wait_for("the rows", START, || (given("all.jsonl", &[3]) && given("shares.jsonl", &[2, 3])).then_some(()));
+    let given = |file: &str, user: i64| users(&project, file).iter().filter(|other| **other == user).count();
+    let wanted = (1, 1, 1);
+    wait_for("the rows", START, || {
+        ((given("all.jsonl", 3), given("shares.jsonl", 2), given("shares.jsonl", 3)) == wanted).then_some(())
+    });
     let said = good(call(&project, "replay", &["--all"]));
     assert!(said.starts_with("0 dead letters replayed\n") && said.contains("3 left alone: replayed before"), "{said}");
     assert!(list(&project, &[]).iter().any(|letter| letter["replayed"].is_string()));
     good(call(&project, "replay", &["--id", &id, "--again"]));
-    wait_for("the row again", START, || given("all.jsonl", &[3, 3]).then_some(()));
+    wait_for("the row again", START, || (given("all.jsonl", 3) == 2).then_some(()));
     served.terminate();
     assert!(!project.path("data/admin-address").exists());
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millrace::config::plan::{OutputTarget, Plan, plan};
 use millrace::config::read_text;
@@ -28,6 +28,7 @@ use millrace::topology::keeper::{Outlets, Summary};
 use millrace::topology::resume::{Differences, Resume, differences};
 use millrace::topology::{self, Start, State};
 use millrace::wasm::{Engine, EngineOptions};
+use millrace_tests::patience::{START, wait_for};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use serde_json::Value;
@@ -151,13 +152,7 @@ fn run(folder: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way) -> (Ve
 
 /// The state, once whatever crashed has let go of it: its threads end a little later.
 fn opened(folder: &Path) -> StateStore {
-    let began = Instant::now();
-    loop {
-        match StateStore::open(folder, "differential") {
-            Ok(store) => return store,
-            Err(error) => assert!(began.elapsed() < Duration::from_secs(60), "{error}"),
-        }
-    }
+    wait_for("the state", START, || StateStore::open(folder, "differential").ok())
 }
 
 /// One run, from the last checkpoint on; how it ended, unless it crashed. A way without cuts keeps no state.
