@@ -57,10 +57,9 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool) -> Res
 impl Recovered {
     /// Cuts the log back to what was committed.
     pub(super) fn cut_back_log(&self, log: &mut LogWriter) -> Result<()> {
-        match &self.commit {
-            Some(commit) => log.cut_back(&commit.log)?,
-            // A log without a state beside it stays as it is: somebody may have deleted the state alone.
-            None => {}
+        // A log without a state beside it stays as it is: somebody may have deleted the state alone.
+        if let Some(commit) = &self.commit {
+            log.cut_back(&commit.log)?;
         }
         log.flush()?;
         Ok(())
