@@ -1,6 +1,6 @@
 # `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests example demo test soak cases fuzz lint doc deny bench clean toolchain
+.PHONY: help build guests example demo test soak crash cases fuzz lint doc deny bench clean toolchain
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -26,6 +26,9 @@ test: toolchain ## brings up Redis and Kafka and runs all tests; ARGS="..." goes
 
 soak: toolchain ## random events through random views, long: CASES=20000 for so many projects
 	@MILLRACE_SOAK=$(or $(CASES),20000) cargo test --locked -p millrace -p millrace-tests --test all differential -- --nocapture
+
+crash: toolchain ## kills runs at random moments and holds them against undisturbed ones: KILLS=100 of each example
+	@MILLRACE_KILLS=$(or $(KILLS),100) scripts/test --test all crash
 
 cases: toolchain ## runs the cases of a file such as tests/cases/feathub.json: make cases FILE=…
 	@scripts/cases "$(FILE)"

@@ -5,6 +5,7 @@
 mod aggregates;
 mod bad_input;
 mod cases;
+mod crash;
 mod dead_letters;
 mod differential;
 mod drivers;
