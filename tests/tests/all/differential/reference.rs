@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::streams::{Event, Stream, key};
-use super::views::{Aggregate, Column, Feature, Filter, From, Join, View, Window, is_folded};
+use super::views::{Aggregate, Column, Feature, Filter, From, GREAT, Join, View, Window, is_folded};
 
 const BEFORE_ALL: i64 = i64::MIN;
 
@@ -140,6 +140,7 @@ fn read_one(
             ("x", json!(fields.float())),
             ("s", json!(fields.text())),
             ("big", json!(fields.big)),
+            ("nan", fields.float().map_or(Value::Null, |x| float(if x > GREAT { f64::NAN } else { x }))),
         ];
         rows.push(Row {
             time: fields.at,
@@ -321,8 +322,8 @@ fn value<'a>(feature: &Feature, most: Option<usize>, rows: impl Iterator<Item = 
         rows.drain(..rows.len().saturating_sub(most));
     }
     let values: Vec<&Value> = rows.iter().map(|row| row.get(feature.of)).filter(|value| !value.is_null()).collect();
-    let integers = values.iter().all(|value| value.is_i64()) && feature.of != Column::X;
-    let floats = || values.iter().filter_map(|value| value.as_f64());
+    let integers = values.iter().all(|value| value.is_i64()) && !matches!(feature.of, Column::X | Column::Nan);
+    let floats = || values.iter().filter_map(|value| if **value == NAN { Some(f64::NAN) } else { value.as_f64() });
     let count = values.len();
     #[expect(clippy::cast_precision_loss, reason = "few rows")]
     let mean = || floats().sum::<f64>() / count as f64;
@@ -330,16 +331,16 @@ fn value<'a>(feature: &Feature, most: Option<usize>, rows: impl Iterator<Item = 
         Aggregate::Rows | Aggregate::RowNumber => json!(rows.len()),
         Aggregate::Count => json!(count),
         Aggregate::Sum if integers => json!(values.iter().filter_map(|value| value.as_i64()).sum::<i64>()),
-        Aggregate::Sum => json!(floats().fold(0.0, |sum, value| sum + value)),
+        Aggregate::Sum => float(floats().fold(0.0, |sum, value| sum + value)),
         Aggregate::Avg if count == 0 => Value::Null,
-        Aggregate::Avg => json!(mean()),
+        Aggregate::Avg => float(mean()),
         Aggregate::Stddev if count < 2 => Value::Null,
         Aggregate::Stddev => {
             let mean = mean();
             let squares: f64 = floats().map(|value| (value - mean).powi(2)).sum();
             #[expect(clippy::cast_precision_loss, reason = "few rows")]
             let variance = squares / (count - 1) as f64;
-            json!(variance.sqrt())
+            float(variance.sqrt())
         }
         Aggregate::Min => values.into_iter().min_by(|a, b| order(a, b)).cloned().unwrap_or(Value::Null),
         Aggregate::Max => values.into_iter().max_by(|a, b| order(a, b)).cloned().unwrap_or(Value::Null),
@@ -357,8 +358,19 @@ fn value<'a>(feature: &Feature, most: Option<usize>, rows: impl Iterator<Item = 
     }
 }
 
+/// How NaN is written.
+const NAN: &str = "NaN";
+
+/// A number as it is written.
+fn float(value: f64) -> Value {
+    if value.is_nan() { json!(NAN) } else { json!(value) }
+}
+
+/// NaN is the greatest number.
 fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
     match (a, b) {
+        (Value::String(_), Value::Number(_)) => std::cmp::Ordering::Greater,
+        (Value::Number(_), Value::String(_)) => std::cmp::Ordering::Less,
         (Value::String(a), Value::String(b)) => a.cmp(b),
         _ => match (a.as_i64(), b.as_i64()) {
             (Some(a), Some(b)) => a.cmp(&b),

@@ -17,6 +17,9 @@ pub(super) enum From {
     View(usize),
 }
 
+/// Beyond this `x` is NaN in [`Column::Nan`].
+pub(super) const GREAT: f64 = 4.0;
+
 /// A column of the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
@@ -24,6 +27,8 @@ pub(super) enum Column {
     X,
     S,
     Big,
+    /// `x`, but NaN where it is great: what JSON cannot bring.
+    Nan,
     /// What a join brought.
     Joined,
     /// The first feature of a view that is read.
@@ -37,6 +42,7 @@ impl Column {
             Self::X => "x",
             Self::S => "s",
             Self::Big => "big",
+            Self::Nan => "nan",
             Self::Joined => "jv",
             Self::First => "f0",
         }
@@ -201,6 +207,9 @@ impl View {
             line(format!("emit-empty = {}\nskip-unchanged = {}", self.emit_empty, self.skip_unchanged));
             line(format!("allowed-lateness = \"{}ms\"", self.lateness));
         }
+        if !matches!(self.from, From::View(_)) {
+            line(format!("columns = {{ nan = \"CASE WHEN x > {GREAT} THEN CAST('NaN' AS DOUBLE) ELSE x END\" }}"));
+        }
         line(format!(
             "output = {{ type = \"file\", path = \"{}.jsonl\", timestamp = {{ name = \"at\", format = \"epoch-micros\" }} }}",
             Self::name(number)
@@ -241,6 +250,10 @@ fn column() -> impl Strategy<Value = Column> {
     prop::sample::select(vec![Column::V, Column::X, Column::S, Column::Big])
 }
 
+fn input() -> impl Strategy<Value = Column> {
+    prop_oneof![4 => column(), 1 => Just(Column::Nan)]
+}
+
 fn aggregate() -> impl Strategy<Value = Aggregate> {
     use Aggregate::{Avg, Count, Distinct, First, Last, Max, Min, RowNumber, Rows, Stddev, Sum, ValueCounts};
     prop::sample::select(vec![Rows, Count, Sum, Avg, Min, Max, Stddev, First, Last, Distinct, ValueCounts, RowNumber])
@@ -272,7 +285,7 @@ fn feature() -> impl Strategy<Value = DrawnFeature> {
     let own = (1_i64..4, 0_i64..4, over(), prop::bool::weighted(0.3));
     let filter = prop::option::weighted(0.25, column());
     let rows = prop::option::weighted(0.2, 1_usize..4);
-    (aggregate(), column(), filter, rows, own, prop::bool::weighted(0.5))
+    (aggregate(), input(), filter, rows, own, prop::bool::weighted(0.5))
 }
 
 #[derive(Clone, Debug)]
