@@ -19,7 +19,7 @@ use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::log::LogWriter;
 use millrace::store::online::embedded::EmbeddedStore;
 use millrace::time::SystemClock;
-use millrace::topology::keeper::Outlets;
+use millrace::topology::outlets::Outlets;
 use millrace::topology::{self, Start};
 use millrace::wasm::{Engine, EngineOptions};
 use tokio::sync::watch;

@@ -20,7 +20,8 @@ use millrace::store::online::embedded::EmbeddedStore;
 use millrace::store::online::redis::{KeyVersion, RedisOptions, RedisStore};
 use millrace::store::online::{OnlineReader, OnlineWriter};
 use millrace::time::{Clock, SECOND, SystemClock};
-use millrace::topology::keeper::{Outlets, Summary};
+use millrace::topology::keeper::Summary;
+use millrace::topology::outlets::Outlets;
 use millrace::topology::{self, Start};
 
 use super::administering::{self, Administering};

@@ -15,8 +15,8 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::watch;
 
-use super::keeper::retrying;
 use super::publishing::Publishing;
+use super::retrying::retrying;
 use super::{Stop, TopologyError, spawn};
 use crate::engine::checkpoint::{Commit, PartitionMark, Protocol, SourceMark, Step};
 use crate::engine::state::Part;

@@ -13,7 +13,7 @@ use metrics::Counter;
 
 use super::board::{Board, Cell};
 use super::resume::Resume;
-use super::ways::{self, Given};
+use super::ways::{self, Given, Hand};
 use super::{TopologyError, dead, stop_view};
 use crate::config::plan::{Plan, SourcePlan};
 use crate::engine::checkpoint::PartitionMark;
@@ -284,8 +284,9 @@ impl Reading {
             repeats.increment(partition.seen.take_repeats());
         }
         if !rows.times.is_empty() {
+            let mut hand = Hand { board: &self.board, names: &self.names, given };
             for front in &mut source.fronts {
-                ways::send(front, &rows, None, &self.board, &self.names, given);
+                ways::send(front, &rows, None, &mut hand);
             }
         }
         dead::count(given.dead.get(first_dead..).unwrap_or_default(), &self.board);

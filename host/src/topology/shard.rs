@@ -10,16 +10,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::TopologyError;
-use super::board::Board;
 use super::derived::derived_rows;
 use super::message::Output;
-use super::ways::{self, Given};
+use super::ways::{self, Hand};
 use crate::config::plan::{Operator as OperatorPlan, Plan, StagePlan};
 use crate::engine::front::{Front, FrontPlan};
 use crate::engine::guard::GuardError;
 use crate::engine::join::{JoinOperator, Wait};
 use crate::engine::latest::LatestPlan;
-use crate::engine::rows::KeyedBatch;
+use crate::engine::rows::{KeyedBatch, Rows};
 use crate::engine::state::{Part, SHARD, Stateful};
 use crate::engine::udf::CallError;
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, CombinedWatermark, Progress, combine};
@@ -49,6 +48,14 @@ impl Operator {
             Self::Latest(_) => None,
         }
     }
+}
+
+/// What a shard works with.
+pub(super) struct Work<'a> {
+    /// For the stages behind.
+    pub(super) hand: Hand<'a>,
+    /// For the keeper.
+    pub(super) outputs: &'a mut Vec<Output>,
 }
 
 /// One shard of one stage.
@@ -159,16 +166,12 @@ impl Shard {
     }
 
     /// Takes rows for one of the inputs.
-    #[expect(clippy::too_many_arguments, reason = "what a shard works with")]
     pub(super) fn fold(
         &mut self,
         input: u16,
         batch: &KeyedBatch,
         positions: Option<&[(Origin, i64)]>,
-        board: &Board,
-        names: &[String],
-        given: &mut Given,
-        outputs: &mut Vec<Output>,
+        work: &mut Work<'_>,
     ) -> Result<(), GuardError> {
         match positions {
             None => batch.lineage.raise(&mut self.positions),
@@ -192,8 +195,8 @@ impl Shard {
             Operator::Session(operator) => operator.update(batch, &mut out)?,
             Operator::Latest(plan) => out.emissions.push(plan.emit(batch)?),
         }
-        self.pass_on(&rows, board, names, given);
-        self.give(out, board, names, given, outputs)
+        self.pass_on(&rows, work);
+        self.give(out, work)
     }
 
     /// When a row will have waited for long enough; none where no row waits for a time.
@@ -205,41 +208,30 @@ impl Shard {
     }
 
     /// Lets go of rows that have waited for long enough.
-    pub(super) fn tick(
-        &mut self,
-        now: Micros,
-        board: &Board,
-        names: &[String],
-        given: &mut Given,
-        outputs: &mut Vec<Output>,
-    ) -> Result<(), GuardError> {
+    pub(super) fn tick(&mut self, now: Micros, work: &mut Work<'_>) -> Result<(), GuardError> {
         let mut rows = Vec::new();
         if let Operator::Join(join, _) = &mut self.operator {
             join.tick(now, &mut rows)?;
         }
-        self.pass_on(&rows, board, names, given);
-        self.say(given, outputs);
+        self.pass_on(&rows, work);
+        self.say(work);
         Ok(())
     }
 
     /// Takes how far one sender has come with one of the inputs.
-    #[expect(clippy::too_many_arguments, reason = "what a shard works with")]
     pub(super) fn progress(
         &mut self,
         input: u16,
         sender: usize,
         progress: Progress,
         newest: Micros,
-        board: &Board,
-        names: &[String],
-        given: &mut Given,
-        outputs: &mut Vec<Output>,
+        work: &mut Work<'_>,
     ) -> Result<(), GuardError> {
         let input = usize::from(input);
         let (sources, workers) = (&self.sources, self.workers.max(1));
         let awake = |input: usize, sender: usize| {
             let source = sources.get(input).copied().flatten();
-            source.is_some_and(|source| board.is_awake(source, sender))
+            source.is_some_and(|source| work.hand.board.is_awake(source, sender))
         };
         let moved = if input >= self.main {
             self.other.update_knowing(sender, progress, |sender| awake(input, sender))
@@ -263,17 +255,17 @@ impl Shard {
             Operator::Session(operator) => operator.advance(watermark, &mut out)?,
             Operator::Latest(_) => {}
         }
-        self.pass_on(&rows, board, names, given);
-        self.give(out, board, names, given, outputs)?;
+        self.pass_on(&rows, work);
+        self.give(out, work)?;
         if moved.is_some() && !matches!(self.operator, Operator::Join(..)) {
-            board.view_progress(usize::from(self.view), self.worker, watermark, self.newest);
+            work.hand.board.view_progress(usize::from(self.view), self.worker, watermark, self.newest);
         }
-        self.say(given, outputs);
+        self.say(work);
         Ok(())
     }
 
     /// Tells the stages behind, and the keeper where it combines the rows, how far this one has come.
-    fn say(&mut self, given: &mut Given, outputs: &mut Vec<Output>) {
+    fn say(&mut self, work: &mut Work<'_>) {
         if self.fronts.is_empty() && !self.combined_by_service {
             return;
         }
@@ -297,22 +289,22 @@ impl Shard {
         }
         self.said = progress;
         if self.combined_by_service {
-            outputs.push(Output::Progress { view: self.view, shard: self.worker, progress });
+            work.outputs.push(Output::Progress { view: self.view, shard: self.worker, progress });
         }
         for front in &self.fronts {
-            ways::tell(front.plan(), self.workers, progress, self.newest, given);
+            ways::tell(front.plan(), self.workers, progress, self.newest, work.hand.given);
         }
     }
 
     /// Sends a join's rows on.
-    fn pass_on(&mut self, rows: &[crate::engine::rows::Rows], board: &Board, names: &[String], given: &mut Given) {
+    fn pass_on(&mut self, rows: &[Rows], work: &mut Work<'_>) {
         if rows.is_empty() {
             return;
         }
         let positions = self.positions();
         for rows in rows {
             for front in &mut self.fronts {
-                ways::send(front, rows, Some(&positions), board, names, given);
+                ways::send(front, rows, Some(&positions), &mut work.hand);
             }
         }
     }
@@ -322,21 +314,14 @@ impl Shard {
     }
 
     /// Gives out what came of rows or of a watermark.
-    fn give(
-        &mut self,
-        out: Outcome,
-        board: &Board,
-        names: &[String],
-        given: &mut Given,
-        outputs: &mut Vec<Output>,
-    ) -> Result<(), GuardError> {
+    fn give(&mut self, out: Outcome, work: &mut Work<'_>) -> Result<(), GuardError> {
         self.report(&out);
         let letter = |refused: crate::engine::window::Refused| DeadLetter {
             view: Some(self.view),
             udf: refused.udf,
             ..refused.trace.dead_letter(refused.reason, refused.detail)
         };
-        given.dead.extend(out.refused.into_iter().map(letter));
+        work.hand.given.dead.extend(out.refused.into_iter().map(letter));
         if out.emissions.is_empty() {
             return Ok(());
         }
@@ -344,10 +329,14 @@ impl Shard {
         for emission in out.emissions {
             for front in &mut self.fronts {
                 if let Some(rows) = derived_rows(&emission, front.plan(), self.source, self.keys)? {
-                    ways::send(front, &rows, Some(&positions), board, names, given);
+                    ways::send(front, &rows, Some(&positions), &mut work.hand);
                 }
             }
-            outputs.push(Output::Rows { view: self.view, emission: Box::new(emission), positions: positions.clone() });
+            work.outputs.push(Output::Rows {
+                view: self.view,
+                emission: Box::new(emission),
+                positions: positions.clone(),
+            });
         }
         Ok(())
     }

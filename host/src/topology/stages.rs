@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::board::Board;
 use super::message::{Begin, Message, Output};
-use super::shard::Shard;
-use super::ways::Given;
+use super::shard::{Shard, Work};
+use super::ways::{Given, Hand};
 use super::{TopologyError, dead, stop_view};
 use crate::config::plan::Plan;
 use crate::engine::guard::GuardError;
@@ -85,14 +85,10 @@ impl Stages {
     pub(super) fn take(&mut self, lane: usize, sender: usize, message: Message, results: &mut Results) {
         match message {
             Message::Data { stage, input, batch, positions } => {
-                self.run(stage, results, |shard, board, names, given, outputs| {
-                    shard.fold(input, &batch, positions.as_deref(), board, names, given, outputs)
-                });
+                self.run(stage, results, |shard, work| shard.fold(input, &batch, positions.as_deref(), work));
             }
             Message::Progress { stage, input, progress, newest } => {
-                self.run(stage, results, |shard, board, names, given, outputs| {
-                    shard.progress(input, sender, progress, newest, board, names, given, outputs)
-                });
+                self.run(stage, results, |shard, work| shard.progress(input, sender, progress, newest, work));
             }
             Message::Barrier(epoch) => self.barrier(lane, epoch, results),
         }
@@ -113,9 +109,7 @@ impl Stages {
                 continue;
             }
             let Ok(stage) = u16::try_from(stage) else { continue };
-            self.run(stage, results, |shard, board, names, given, outputs| {
-                shard.tick(now, board, names, given, outputs)
-            });
+            self.run(stage, results, |shard, work| shard.tick(now, work));
         }
     }
 
@@ -124,7 +118,7 @@ impl Stages {
         &mut self,
         stage: u16,
         results: &mut Results,
-        work: impl FnOnce(&mut Shard, &Board, &[String], &mut Given, &mut Vec<Output>) -> Result<(), GuardError>,
+        work: impl FnOnce(&mut Shard, &mut Work<'_>) -> Result<(), GuardError>,
     ) {
         let Some(shard) = self.stages.get_mut(usize::from(stage)) else { return };
         let view = self.views.get(usize::from(stage)).copied().unwrap_or(0);
@@ -132,7 +126,8 @@ impl Stages {
             return;
         }
         let mut given = Given::default();
-        if let Err(error) = work(shard, &self.board, &self.names, &mut given, &mut results.outputs) {
+        let hand = Hand { board: &self.board, names: &self.names, given: &mut given };
+        if let Err(error) = work(shard, &mut Work { hand, outputs: &mut results.outputs }) {
             let name = self.names.get(usize::from(view)).map_or("", String::as_str);
             stop_view(&self.board, name, view, &error);
         }

@@ -20,15 +20,17 @@ pub(super) struct Given {
     pub(super) dead: Vec<DeadLetter>,
 }
 
+/// What a step gives into, and whom it tells of views that cannot go on.
+pub(super) struct Hand<'a> {
+    pub(super) board: &'a Board,
+    /// The views' names.
+    pub(super) names: &'a [String],
+    pub(super) given: &'a mut Given,
+}
+
 /// Sends rows over a way; a view that cannot go on stops.
-pub(super) fn send(
-    front: &mut Front,
-    rows: &Rows,
-    positions: Option<&Arc<[(Origin, i64)]>>,
-    board: &Board,
-    names: &[String],
-    given: &mut Given,
-) {
+pub(super) fn send(front: &mut Front, rows: &Rows, positions: Option<&Arc<[(Origin, i64)]>>, hand: &mut Hand<'_>) {
+    let Hand { board, names, given } = hand;
     let (view, stage, input) = (front.plan().view, front.plan().stage, front.plan().input);
     if board.stopped(usize::from(view)).is_some() {
         return;

@@ -5,7 +5,7 @@
 //! their partition's idleness.
 
 use super::super::dead;
-use super::super::ways::{self, Given};
+use super::super::ways::{self, Given, Hand};
 use super::{Reading, Source};
 use crate::engine::dedup::Seen;
 use crate::engine::watermark::{AFTER_ALL, PartitionWatermark};
@@ -74,8 +74,9 @@ impl Reading {
             Refused(error.to_string())
         })?;
         if !rows.times.is_empty() {
+            let mut hand = Hand { board: &self.board, names: &self.names, given };
             for front in fronts.iter_mut().filter(|front| view.is_none_or(|view| front.plan().view == view)) {
-                ways::send(front, &rows, None, &self.board, &self.names, given);
+                ways::send(front, &rows, None, &mut hand);
             }
         }
         let letters = given.dead.get(first_dead..).unwrap_or_default();
