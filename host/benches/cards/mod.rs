@@ -1,0 +1,132 @@
+//! The workload of the benchmarks that run whole: card transactions in a file, as `millrace simulate` writes them, JSON
+//! decoded, a Rust UDF over every row, count, average and deviation over sliding windows of ten minutes every minute,
+//! into the embedded online store and the offline log. Needs `make guests`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millrace::config::plan::plan;
+use millrace::config::read_text;
+use millrace::simulate::cards::{Cards, Options};
+use millrace::store::dead_letter::{DeadLetterWriter, Limits};
+use millrace::store::log::LogWriter;
+use millrace::store::online::embedded::EmbeddedStore;
+use millrace::store::state::StateStore;
+use millrace::time::SystemClock;
+use millrace::topology::keeper::Summary;
+use millrace::topology::outlets::Outlets;
+use millrace::topology::resume::Resume;
+use millrace::topology::{self, Start, State};
+use millrace::wasm::Engine;
+use tokio::sync::watch;
+
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+const PROJECT: &str = r#"
+[project]
+name = "bench"
+[entities.card]
+keys = { cc_num = "int64" }
+[sources.transactions]
+type = "file"
+path = "transactions.jsonl"
+schema = { tid = "utf8", datetime = "timestamp", cc_num = "int64", amount = "float64", merchant = "utf8" }
+event-time = { column = "datetime", format = "epoch-millis" }
+watermark-delay = "60s"
+[udfs.rows]
+component = "bench_transform.wasm#row_closure"
+[views.card_10m]
+entity = "card"
+from = "transactions"
+transform = [{ udf = "rows", input = { value = "amount", flag = "amount > 100", text = "merchant" }, output = { value = "charged" } }]
+window = { sliding = "10m", step = "1m" }
+[views.card_10m.features]
+num_trans_per_10m = { aggregate = "count" }
+avg_amt_per_10m = { aggregate = "avg", of = "charged" }
+stdev_amt_per_10m = { aggregate = "stddev_samp", of = "charged" }
+"#;
+
+/// How a run keeps what it did.
+#[derive(Clone, Copy)]
+pub(crate) struct Keep {
+    /// From one epoch to the next; none: as the project file has it by default.
+    pub(crate) interval: Option<Duration>,
+    /// Whether each epoch also keeps the operators' state, and commits.
+    pub(crate) state: bool,
+}
+
+/// How many events MILLRACE_BENCH_EVENTS asks for; two million where it does not.
+pub(crate) fn events() -> u64 {
+    std::env::var("MILLRACE_BENCH_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_000)
+}
+
+/// Writes the workload and puts the component beside it; gives the file of events.
+pub(crate) fn prepare(folder: &Path, events: u64) -> Result<PathBuf, Failure> {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../udfs/target/components");
+    let components = std::env::var_os("MILLRACE_COMPONENTS").map_or(default, PathBuf::from);
+    let component = components.join("bench_transform.wasm");
+    std::fs::copy(&component, folder.join("bench_transform.wasm"))
+        .map_err(|error| format!("{}: {error}; run `make guests`", component.display()))?;
+    let path = folder.join("transactions.jsonl");
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
+    let mut cards = Cards::new(&Options { events: Some(events), ..Options::default() })?;
+    let mut text = Vec::new();
+    while cards.write_next(&mut text).is_some() {
+        text.push(b'\n');
+        file.write_all(&text)?;
+        text.clear();
+    }
+    file.flush()?;
+    Ok(path)
+}
+
+/// Runs the project once over the file; how long from the start of the sources to everything being safe.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
+pub(crate) fn run(folder: &Path, engine: &Engine, keep: Keep) -> Result<(Duration, Summary), Failure> {
+    let (project, text) = read_text("bench.toml", PROJECT.to_owned(), folder, &|_| None, &[])?;
+    let plan = Arc::new(plan(&project, &text, engine)?);
+    let data = tempfile::tempdir()?;
+    let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
+    let (online, _reader) = EmbeddedStore::open(&data.path().join("online"), &views)?;
+    let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3_600) };
+    let outlets = Outlets {
+        online: Box::new(online),
+        log: Some(LogWriter::open(&data.path().join("log"))?),
+        dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits)?,
+        outputs: vec![Vec::new()],
+        services: Vec::new(),
+        outbox: None,
+        publishing: None,
+    };
+    let state = if keep.state {
+        let mut store = StateStore::open(&data.path().join("state"), &plan.name)?;
+        Some(State { term: store.next_term()?, store, resume: Resume::default() })
+    } else {
+        None
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let started = Instant::now();
+    let summary = runtime.block_on(async {
+        let running = topology::start(Start {
+            plan: plan.clone(),
+            workers,
+            batch_rows: project.runtime.batch_rows,
+            max_skew: project.runtime.max_skew,
+            interval: keep.interval.unwrap_or(project.checkpoint.interval),
+            until_idle: None,
+            outlets,
+            clock: Arc::new(SystemClock),
+            state,
+            opener: None,
+        })?;
+        let (_stop, stopped) = watch::channel(false);
+        running.wait(stopped).await
+    })?;
+    let took = started.elapsed();
+    assert!(summary.rows.iter().sum::<u64>() > 0 && summary.dead.is_empty(), "{summary:?}");
+    Ok((took, summary))
+}
