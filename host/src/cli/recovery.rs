@@ -1,7 +1,7 @@
 //! Where a run goes on: the newest epoch that was committed, held against the project as it is now, and everything that
 //! was written after it cut back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use millrace::config::plan::{OutputTarget, Plan};
@@ -19,8 +19,8 @@ use millrace::topology::resume::{Differences, Resume, differences};
 pub(super) struct Recovered {
     /// What the topology goes on from.
     pub(super) state: State,
-    /// What was committed; none for a start from nothing.
-    commit: Option<Commit>,
+    /// The project's folder.
+    folder: PathBuf,
 }
 
 /// Opens the state and finds where to go on; nothing is cut back yet. `drop_changed` lets go of what does not fit the
@@ -51,14 +51,15 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool) -> Res
         }
     };
     let term = store.next_term()?;
-    Ok(Recovered { state: State { store, term, resume }, commit: recovery.commit })
+    let state = State { store, term, resume, before: recovery.commit };
+    Ok(Recovered { state, folder: project.folder.clone() })
 }
 
 impl Recovered {
     /// Cuts the log back to what was committed.
     pub(super) fn cut_back_log(&self, log: &mut LogWriter) -> Result<()> {
         // A log without a state beside it stays as it is: somebody may have deleted the state alone.
-        if let Some(commit) = &self.commit {
+        if let Some(commit) = &self.state.before {
             log.cut_back(&commit.log)?;
         }
         log.flush()?;
@@ -67,7 +68,7 @@ impl Recovered {
 
     /// Cuts the dead letters back to what was committed; those of a start from nothing stay.
     pub(super) fn cut_back_dead_letters(&self, letters: &mut DeadLetterWriter) -> Result<()> {
-        if let Some(commit) = &self.commit {
+        if let Some(commit) = &self.state.before {
             letters.cut_back(commit.dead_letters)?;
             letters.flush()?;
         }
@@ -87,7 +88,7 @@ impl Recovered {
                 publishers.push((options.id.clone(), Publisher::open(options, &identity)?));
             }
         }
-        let marks = self.commit.as_ref().map(|commit| commit.outboxes.clone()).unwrap_or_default();
+        let marks = self.state.before.as_ref().map(|commit| commit.outboxes.clone()).unwrap_or_default();
         // Also without an output now: one that comes back goes on where it was.
         if publishers.is_empty() && marks.is_empty() {
             return Ok((None, None));
@@ -99,10 +100,10 @@ impl Recovered {
 
     /// Commits where this run begins, if nothing was committed before: so that all it writes can be cut back.
     pub(super) fn begin(&mut self, log: Option<&LogWriter>, letters: &DeadLetterWriter) -> Result<()> {
-        if self.commit.is_some() {
+        if self.state.before.is_some() {
             return Ok(());
         }
-        let State { store, term, resume } = &mut self.state;
+        let State { store, term, resume, .. } = &mut self.state;
         resume.epoch = resume.next_epoch();
         let mut protocol = Protocol::begin(resume.epoch, 0);
         protocol.done(Step::Settle)?;
@@ -119,14 +120,19 @@ impl Recovered {
     }
 
     /// How long an output file was when the epoch was committed.
-    pub(super) fn output(&self, path: &Path) -> u64 {
-        let marks = self.commit.as_ref().map(|commit| &commit.outputs);
-        marks.and_then(|marks| marks.get(&path.display().to_string())).copied().unwrap_or(0)
+    pub(super) fn output(&self, name: &str) -> u64 {
+        let marks = self.state.before.as_ref().map(|commit| &commit.outputs);
+        marks.and_then(|marks| marks.get(name)).copied().unwrap_or(0)
+    }
+
+    /// What an output file is known by: its path from the project's folder, which may be moved or named otherwise.
+    pub(super) fn name_of(&self, path: &Path) -> String {
+        path.strip_prefix(&self.folder).unwrap_or(path).display().to_string()
     }
 
     /// Whether all that there is was read before.
     pub(super) fn has_ended(&self, plan: &Plan) -> bool {
-        let sources = self.commit.as_ref().map(|commit| commit.sources.as_slice()).unwrap_or_default();
+        let sources = self.state.before.as_ref().map(|commit| commit.sources.as_slice()).unwrap_or_default();
         let ended = |name: &str| {
             let source = sources.iter().find(|source| source.name == name);
             source.is_some_and(|source| {
@@ -141,6 +147,9 @@ fn tell(commit: &Commit, found: &Differences) {
     tracing::info!(epoch = commit.epoch, "going on from the last checkpoint");
     for view in &found.new {
         tracing::info!("{view} is new: it begins where the sources stand");
+    }
+    for (source, before) in &found.moved {
+        tracing::warn!("source {source} reads something else than {before}: it is read from its start");
     }
     for lost in found.changed.iter().chain(&found.gone) {
         tracing::warn!("the state of {lost} is dropped, as asked");

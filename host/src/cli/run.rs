@@ -39,13 +39,15 @@ Examples:
   millrace run fraud.toml --set STREAM=transactions_file       ends when the file ends, with all windows fired
   millrace run fraud.toml --set STREAM=transactions_kafka --until-idle 5s
 
-A run that is started again goes on where its last checkpoint was, whatever ended it.
-Ctrl-C or SIGTERM finishes what was read, keeps its state and exits 0; once more exits at once.")]
+A run that is started again goes on where its last checkpoint was, whatever ended it; to begin afresh, name another
+folder: --set project.data-dir=data2. Ctrl-C or SIGTERM finishes what was read, makes a last checkpoint and exits 0 (1 if
+a view had stopped); once more exits at once.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
     project: ProjectArgs,
 
-    /// End when no source has given an event for this long; windows that the watermark has not passed stay unfired
+    /// End when no source has given an event for this long; windows that the watermark has not passed stay open, and go on
+    /// with the next run
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| parse_duration(text).map_err(|error| error.to_string()))]
     until_idle: Option<Duration>,
 
@@ -53,7 +55,8 @@ pub(super) struct RunArgs {
     #[arg(long)]
     linger: bool,
 
-    /// Go on though views have changed or gone since their state was kept: theirs is dropped, that of others stays
+    /// Go on though views or services have changed or gone, or a source reads something else, since state was kept: what was kept
+    /// of those is dropped, that of others stays
     #[arg(long)]
     drop_changed: bool,
 }
@@ -203,7 +206,8 @@ fn sink(
 ) -> Result<Option<Sink>, SinkError> {
     Ok(match &output.target {
         OutputTarget::File(path) => {
-            let file = JsonLinesSink::resume(path, recovered.output(path))?;
+            let name = recovered.name_of(path);
+            let file = JsonLinesSink::resume(path, recovered.output(&name))?.known_as(name);
             Some(Sink::File(file.with_form(output.form.clone())))
         }
         OutputTarget::Kafka(options) => Some(match options.delivery {

@@ -77,6 +77,8 @@ impl Default for RowForm {
 #[derive(Debug)]
 pub struct JsonLinesSink {
     path: PathBuf,
+    /// What it is known by from run to run.
+    name: String,
     file: File,
     form: RowForm,
     buffer: Vec<u8>,
@@ -100,7 +102,14 @@ impl JsonLinesSink {
         let path = path.into();
         let file = open(&path, length).map_err(|cause| JsonLinesError::File { path: path.clone(), cause })?;
         let form = RowForm::default();
-        Ok(Self { path, file, form, buffer: Vec::with_capacity(2 * BUFFER), written: length })
+        Ok(Self {
+            name: path.display().to_string(),
+            path,
+            file,
+            form,
+            buffer: Vec::with_capacity(2 * BUFFER),
+            written: length,
+        })
     }
 
     /// The same file, whose rows are written in this form from now on.
@@ -127,9 +136,15 @@ impl JsonLinesSink {
         self.file.sync_data().map_err(|cause| self.failed(cause))
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The same file, known by another name than its path.
+    #[must_use]
+    pub fn known_as(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
+    /// What it is known by from run to run.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// How long the file is once everything written so far is in it.

@@ -110,7 +110,7 @@ impl Sink {
     /// What a file is cut back to when what was added since does not count: its name and its length.
     pub fn mark(&self) -> Option<(String, u64)> {
         match self {
-            Self::File(file) => Some((file.path().display().to_string(), file.position())),
+            Self::File(file) => Some((file.name().to_owned(), file.position())),
             Self::Kafka(_) | Self::Outbox(_) | Self::Subscribers(_) => None,
         }
     }

@@ -4,7 +4,7 @@
 //! - Only committed records are read (`isolation.level=read_committed`). A record without a value is an event with an
 //!   empty payload. A record's time stamp is its arrival.
 //! - A partition begins at the position that [`Options::positions`] names, else at [`Options::start`]; where the group's
-//!   committed offset stands does not count, since open windows need events from before it. A position that the topic no
+//!   committed offset stands does not count: what is kept of open windows belongs to the position that is kept with it. A position that the topic no
 //!   longer holds stops the source: going on elsewhere would lose or repeat events without a word.
 //! - Each partition has a queue and a task of its own, so one whose worker is slow holds up no other; librdkafka fetches
 //!   ahead as far as its queue's limit and no further. One that is ahead of others in event time is not read on, and after

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded};
@@ -68,6 +69,8 @@ pub(super) struct Committer {
     pub(super) store: Option<StateStore>,
     /// This start's number.
     pub(super) term: u64,
+    /// The record before the first: what it says of a log and of files that nothing writes now goes on to hold.
+    pub(super) before: Option<Commit>,
     /// The project's name.
     pub(super) project: String,
     /// How many shards there are.
@@ -82,6 +85,8 @@ pub(super) struct Committer {
     pub(super) committed: watch::Sender<Committed>,
     /// The outputs whose messages wait for their epoch.
     pub(super) publishing: Option<Publishing>,
+    /// Whether one of them is away.
+    pub(super) away: Arc<AtomicBool>,
     /// Ends a wait for an output that is away.
     pub(super) stop: Stop,
     /// The present.
@@ -142,10 +147,19 @@ impl Committer {
         Ok(())
     }
 
-    /// Sends what is committed and has not been sent; waits for outputs that are away.
+    /// Sends what is committed and has not been sent; waits for outputs that are away, and has the keeper wait too: what
+    /// comes meanwhile would fill the outboxes.
     fn publish(&mut self) -> Result<(), TopologyError> {
         let Some(publishing) = &mut self.publishing else { return Ok(()) };
-        retrying(&self.stop, "the output", || publishing.publish())
+        let mut tries = 0_u32;
+        let away = &self.away;
+        let published = retrying(&self.stop, "the output", || {
+            away.store(tries > 0, Ordering::Relaxed);
+            tries = tries.saturating_add(1);
+            publishing.publish()
+        });
+        self.away.store(false, Ordering::Relaxed);
+        published
     }
 
     fn record(&self, epoch: &Epoch) -> Commit {
@@ -161,9 +175,9 @@ impl Committer {
             project: self.project.clone(),
             shards: u32::try_from(self.shards).unwrap_or(u32::MAX),
             sources: self.sources.iter().enumerate().map(source).collect(),
-            log: epoch.outlets.log.clone(),
+            log: over(self.before.as_ref().map(|before| &before.log), &epoch.outlets.log),
             dead_letters: epoch.outlets.dead_letters,
-            outputs: epoch.outlets.outputs.clone(),
+            outputs: over(self.before.as_ref().map(|before| &before.outputs), &epoch.outlets.outputs),
             outboxes: epoch.outlets.outboxes.clone(),
             ..Commit::default()
         }
@@ -183,6 +197,13 @@ impl Committer {
         let whole = self.store.as_ref().map(|store| self.stages.iter().map(|stage| store.wants_whole(stage)).collect());
         self.committed.send_replace(Committed { epoch: epoch.number, whole });
     }
+}
+
+/// The marks there were, with those that there are now.
+fn over(before: Option<&BTreeMap<String, u64>>, now: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let mut marks = before.cloned().unwrap_or_default();
+    marks.extend(now.iter().map(|(name, mark)| (name.clone(), *mark)));
+    marks
 }
 
 #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]

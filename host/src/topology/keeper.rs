@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use tokio::sync::watch;
@@ -22,6 +24,9 @@ use crate::engine::front::FrontPlan;
 use crate::engine::state::Part;
 use crate::record::Origin;
 use crate::time::Clock;
+
+/// How often an output that is away is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What a run has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +51,8 @@ pub(super) struct Keeper {
     /// How the committer ended; none once that is known.
     committing: Option<committing::Handle>,
     committed: watch::Receiver<Committed>,
+    /// Whether an output that the committer publishes to is away.
+    away: Arc<AtomicBool>,
     combining: Combining,
     /// What has come of the epoch at the workers' barriers.
     partitions: Vec<(Origin, PartitionMark)>,
@@ -75,6 +82,7 @@ impl Keeper {
         let summary = Summary { rows: vec![0; plan.views.len()], ..Summary::default() };
         let mut combining = Combining::new(&plan, workers)?;
         combining.resume(&services)?;
+        let away = committer.away.clone();
         let (committer, committing) = committer.start()?;
         let (partitions, parts) = (Vec::new(), Vec::new());
         Ok(Self {
@@ -84,6 +92,7 @@ impl Keeper {
             committer,
             committing: Some(committing),
             committed,
+            away,
             combining,
             partitions,
             parts,
@@ -96,6 +105,11 @@ impl Keeper {
     pub(super) fn run(mut self, outputs: &[Receiver<Output>]) -> Result<Summary, TopologyError> {
         let mut workers: Vec<(bool, &Receiver<Output>)> = outputs.iter().map(|worker| (true, worker)).collect();
         loop {
+            while self.away.load(Ordering::Relaxed) {
+                if self.writing.stop.wait(LOOK) {
+                    return Err(TopologyError::Stopped);
+                }
+            }
             let mut select = Select::new();
             let open: Vec<usize> =
                 (0..workers.len()).filter(|at| workers.get(*at).is_some_and(|(open, _)| *open)).collect();

@@ -37,6 +37,7 @@ use tokio::sync::watch;
 
 use crate::config::plan::{Plan, SourcePlan};
 use crate::config::project::SourceKind;
+use crate::engine::checkpoint::Commit;
 use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
@@ -190,6 +191,8 @@ pub struct State {
     pub term: u64,
     /// What to go on from.
     pub resume: Resume,
+    /// The record of that.
+    pub before: Option<Commit>,
 }
 
 /// Brings a topology up; must be called within a tokio runtime, which runs its sources.
@@ -198,9 +201,9 @@ pub struct State {
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
     let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state } = start;
-    let (store, term, resume) = match state {
-        Some(State { store, term, resume }) => (Some(store), term, resume),
-        None => (None, 0, Resume::default()),
+    let (store, term, resume, before) = match state {
+        Some(State { store, term, resume, before }) => (Some(store), term, resume, before),
+        None => (None, 0, Resume::default(), None),
     };
     let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers, plan.meetings()));
     let flow = Arc::new(Flow::new(max_skew.map(micros), traits(&plan), clock.now()));
@@ -260,11 +263,13 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         term,
         project: plan.name.clone(),
         shards: workers,
-        sources: plan.sources.iter().map(|source| (source.name.clone(), source.kind.identity())).collect(),
+        before,
+        sources: plan.sources.iter().map(|source| (source.name.clone(), source.identity.clone())).collect(),
         stages,
         safe,
         committed,
         publishing: outlets.publishing.take(),
+        away: Arc::default(),
         stop: stopped.clone(),
         clock: clock.clone(),
     };
@@ -290,6 +295,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         clock: clock.clone(),
         opener: opener.as_deref(),
         positions: resume.positions(),
+        ended: resume.ended(),
     };
     let (sources, entrances) = sources::spawn(&plan, &shared, safe_receivers);
     Ok(Running {

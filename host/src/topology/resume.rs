@@ -3,7 +3,7 @@
 //! Always true: of what was committed everything is taken over, or the difference is named; what a view's state means is
 //! decided by the view's version, and what a position means by what the source reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::plan::Plan;
 use crate::engine::checkpoint::{Commit, PartitionMark};
@@ -48,6 +48,13 @@ impl Differences {
 }
 
 impl Resume {
+    /// The sources that had given all there is: what has come to them since is not read.
+    pub fn ended(&self) -> BTreeSet<u16> {
+        let sources: BTreeSet<u16> = self.partitions.keys().map(|origin| origin.source).collect();
+        let goes_on = |source: u16| self.partitions.iter().any(|(origin, mark)| origin.source == source && !mark.ended);
+        sources.into_iter().filter(|source| !goes_on(*source)).collect()
+    }
+
     /// The number of the next epoch.
     pub fn next_epoch(&self) -> u64 {
         self.epoch.saturating_add(1)
@@ -66,9 +73,7 @@ impl Resume {
         let mut partitions = BTreeMap::new();
         for (source, planned) in (0_u16..).zip(&plan.sources) {
             let mark = commit.sources.iter().find(|mark| mark.name == planned.name);
-            for mark in
-                mark.filter(|mark| mark.identity == planned.kind.identity()).iter().flat_map(|mark| &mark.partitions)
-            {
+            for mark in mark.filter(|mark| mark.identity == planned.identity).iter().flat_map(|mark| &mark.partitions) {
                 partitions.insert(Origin { source, partition: mark.number }, mark.clone());
             }
         }
@@ -98,7 +103,7 @@ pub fn differences(plan: &Plan, commit: &Commit) -> Differences {
     found.new.extend(now.iter().filter(|id| !has(Box::new(commit.stages.keys()), id)).map(|id| named(id)));
     for source in &plan.sources {
         let before = commit.sources.iter().find(|mark| mark.name == source.name);
-        if let Some(before) = before.filter(|mark| mark.identity != source.kind.identity()) {
+        if let Some(before) = before.filter(|mark| mark.identity != source.identity) {
             found.moved.push((source.name.clone(), before.identity.clone()));
         }
     }

@@ -160,6 +160,11 @@ impl Shard {
         self.operator.state().map_or(Ok(()), |state| state.import(&own))
     }
 
+    /// How far what came in before this start had been read.
+    pub(super) fn had_read(&mut self, positions: impl Iterator<Item = (Origin, i64)>) {
+        self.positions.extend(positions);
+    }
+
     /// The lane that what it gives goes out on.
     pub(super) fn lane(&self) -> usize {
         self.lane

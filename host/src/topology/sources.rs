@@ -1,6 +1,6 @@
 //! Starts a plan's sources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -43,6 +43,8 @@ pub(super) struct Shared<'a> {
     pub(super) opener: Option<&'a Opener>,
     /// Where partitions are to be read from, as far as that is known.
     pub(super) positions: BTreeMap<Origin, i64>,
+    /// Those that had ended before.
+    pub(super) ended: BTreeSet<u16>,
 }
 
 /// Spawns every source of the plan on the current runtime.
@@ -67,10 +69,14 @@ pub(super) fn spawn(
             registry: source.registry.as_ref().and_then(|options| Registry::new(options).ok()).map(Arc::new),
         };
         let own = shared.positions.iter().filter(|(origin, _)| origin.source == index);
-        let positions = own.map(|(origin, next)| (origin.partition, *next)).collect();
+        let positions: BTreeMap<u32, i64> = own.map(|(origin, next)| (origin.partition, *next)).collect();
         let readers = source.fronts.iter().map(|front| front.view);
         let replay = ReplayHandle::new(context.again(), readers, never_again(source));
         entrances.replays.insert(source.name.clone(), replay);
+        if shared.ended.contains(&index) {
+            tasks.spawn(ended(context, positions));
+            continue;
+        }
         match shared.opener {
             Some(opener) => drop(tasks.spawn(opener(source, context))),
             None => spawn_one(source, context, positions, &mut tasks, &mut entrances),
@@ -88,6 +94,17 @@ fn never_again(source: &SourcePlan) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// A source that had given all there is: it ends as it had, whatever has come to it since.
+async fn ended(context: SourceContext, positions: BTreeMap<u32, i64>) -> Result<(), SourceError> {
+    tracing::info!(source = context.name, "the source was read to its end before, and is not read again");
+    let starts: Vec<i64> = positions.values().copied().collect();
+    context.announce(&starts).await?;
+    for partition in positions.into_keys() {
+        context.end(partition).await?;
+    }
+    Ok(())
 }
 
 fn spawn_one(

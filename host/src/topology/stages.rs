@@ -4,17 +4,17 @@
 //! Always true: a stage's watermark is the least of what its inputs say, of all workers; what a barrier follows is given
 //! out before the barrier goes on, and before the worker says that it is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::board::Board;
 use super::message::{Begin, Message, Output};
+use super::resume::Resume;
 use super::shard::{Shard, Work};
 use super::ways::{Given, Hand};
 use super::{TopologyError, dead, stop_view};
 use crate::config::plan::Plan;
 use crate::engine::guard::GuardError;
-use crate::engine::state::Part;
 use crate::time::{Clock, Micros};
 
 /// The shards of one worker.
@@ -22,6 +22,8 @@ pub(super) struct Stages {
     stages: Vec<Shard>,
     /// The view of each stage.
     views: Vec<u16>,
+    /// For each stage the sources whose rows reach it.
+    reaching: Vec<BTreeSet<u16>>,
     /// The views' names.
     names: Vec<String>,
     /// For each epoch how many senders have sent its barrier on each lane.
@@ -58,6 +60,7 @@ impl Stages {
         Ok(Self {
             stages: stages.collect::<Result<_, _>>()?,
             views: plan.stages.iter().map(|stage| stage.view).collect(),
+            reaching: plan.reaching(),
             names: plan.views.iter().map(|view| view.name.clone()).collect(),
             barriers: BTreeMap::new(),
             begun: BTreeMap::new(),
@@ -67,11 +70,14 @@ impl Stages {
         })
     }
 
-    /// Goes on from the state that a checkpoint has kept: all parts of each stage, which had `shards` shards;
-    /// this worker takes its own.
-    pub(super) fn resume(&mut self, parts: &[Vec<Part>], shards: usize) -> Result<(), GuardError> {
-        for (shard, parts) in self.stages.iter_mut().zip(parts) {
-            shard.import(parts, shards)?;
+    /// Goes on from the state that a checkpoint has kept: of all parts of each stage this worker takes its own.
+    pub(super) fn resume(&mut self, resume: &Resume) -> Result<(), GuardError> {
+        for (shard, parts) in self.stages.iter_mut().zip(&resume.parts) {
+            shard.import(parts, resume.shards)?;
+        }
+        for (shard, sources) in self.stages.iter_mut().zip(&self.reaching) {
+            let read = resume.partitions.iter().filter(|(origin, _)| sources.contains(&origin.source));
+            shard.had_read(read.map(|(origin, mark)| (*origin, mark.next_offset)));
         }
         Ok(())
     }

@@ -89,7 +89,7 @@ impl Worker {
 
     /// Takes over what its shards were.
     pub(super) fn resume(&mut self, resume: &Resume) -> Result<(), TopologyError> {
-        let resumed = self.stages.resume(&resume.parts, resume.shards);
+        let resumed = self.stages.resume(resume);
         resumed.map_err(|error| TopologyError::Thread(format!("the state that was kept cannot be taken over: {error}")))
     }
 

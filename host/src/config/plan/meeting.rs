@@ -37,6 +37,11 @@ impl Plan {
         self.services.iter().map(|service| service.views.iter().flat_map(of_view).collect()).collect()
     }
 
+    /// For each stage the sources whose rows reach it.
+    pub fn reaching(&self) -> Vec<BTreeSet<u16>> {
+        self.reached().iter().map(|inputs| union(inputs)).collect()
+    }
+
     /// For each input of each stage the sources whose rows reach it.
     fn reached(&self) -> Vec<Vec<Sources>> {
         let mut reached: Vec<_> = self.stages.iter().map(|stage| vec![Sources::new(); stage.inputs]).collect();

@@ -13,6 +13,7 @@ mod outputs;
 mod services;
 mod shard;
 mod source;
+mod state;
 mod steps;
 mod upstream;
 mod version;
@@ -31,7 +32,6 @@ use crate::engine::decode::{Decoding, EventTime};
 use crate::engine::dedup::DedupPlan;
 use crate::engine::front::{FrontPlan, TransformStep};
 use crate::engine::join::JoinPlan;
-use crate::engine::key;
 use crate::engine::latest::LatestPlan;
 use crate::engine::window::over::OverPlan;
 use crate::engine::window::plan::WindowPlan;
@@ -65,36 +65,6 @@ impl Plan {
         self.stages.iter().map(|stage| stage.depth).max().unwrap_or(0)
     }
 
-    /// What the state of the stages, of the services behind them and of the sources that know repeats is filed under: by
-    /// what decides what it means.
-    pub fn stage_ids(&self) -> Vec<String> {
-        let view = |index: u16| self.views.get(usize::from(index));
-        let name = |index: u16| view(index).map(|view| format!("{}/{}", view.name, view.version)).unwrap_or_default();
-        let mut ids: Vec<String> = Vec::new();
-        for (at, stage) in self.stages.iter().enumerate() {
-            let before = self.stages.iter().take(at).filter(|other| other.view == stage.view).count();
-            ids.push(format!("view/{}/{before}", name(stage.view)));
-        }
-        for service in &self.services {
-            let views: Vec<String> = service.views.iter().map(|view| name(*view)).collect();
-            let columns: Vec<_> = service.combine.views.iter().map(|view| (&view.columns, &view.places)).collect();
-            let what = key::hash(format!("{views:?} {columns:?}").as_bytes());
-            ids.push(format!("service/{}/{what:016x}", service.name));
-        }
-        for source in self.sources.iter().filter(|source| source.dedup.is_some()) {
-            let what = key::hash(format!("{:?}", source.dedup).as_bytes());
-            ids.push(format!("source/{}/{what:016x}", source.name));
-        }
-        ids
-    }
-
-    /// Where among the [`Plan::stage_ids`] that of a source's memory of repeats is, if it has one.
-    pub fn memory_of(&self, source: usize) -> Option<usize> {
-        self.sources.get(source)?.dedup.as_ref()?;
-        let before = self.sources.iter().take(source).filter(|source| source.dedup.is_some()).count();
-        Some(self.stages.len() + self.services.len() + before)
-    }
-
     /// The name of a source, or of a view that rows come from: sources are numbered first.
     pub fn origin_name(&self, source: u16) -> &str {
         let index = usize::from(source);
@@ -108,6 +78,8 @@ impl Plan {
 pub struct SourcePlan {
     /// Its name.
     pub name: String,
+    /// What is read: [`project::SourceKind::identity`].
+    pub identity: String,
     /// Where its events come from.
     pub kind: project::SourceKind,
     /// How its events become rows.
@@ -238,7 +210,8 @@ pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm:
     let Some(project) = &file_columns::with_schemas(project, &mut errors) else { return Err(errors) };
     let components = Components::load(project, engine, &mut errors);
     let read = project.sources.iter().filter(|source| project.is_read(&source.name));
-    let sources = read.map(|source| source::plan(source, &components, &mut errors)).collect::<Vec<_>>();
+    let sources =
+        read.map(|source| source::plan(source, &project.folder, &components, &mut errors)).collect::<Vec<_>>();
     let sources: Vec<SourcePlan> = sources.into_iter().flatten().collect();
     let mut graph = Graph { sources, stages: Vec::new(), views: vec![None; project.views.len()] };
     for index in order::upstream_first(&project.views) {

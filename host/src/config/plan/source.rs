@@ -1,6 +1,7 @@
 //! A source, planned: from its events to rows with an event time.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -20,6 +21,7 @@ use crate::time::micros;
 /// Plans a source; none where something is wrong, which has been said.
 pub(super) fn plan(
     source: &project::Source,
+    folder: &Path,
     components: &Components<'_>,
     errors: &mut Diagnostics,
 ) -> Option<SourcePlan> {
@@ -65,6 +67,7 @@ pub(super) fn plan(
     };
     Some(SourcePlan {
         name: source.name.value.clone(),
+        identity: source.kind.identity(folder),
         kind: source.kind.clone(),
         decoding,
         registry,

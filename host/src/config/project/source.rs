@@ -100,11 +100,14 @@ pub enum SourceKind {
 }
 
 impl SourceKind {
-    /// What is read, without how: offsets of one mean nothing in another. Brokers move, so a topic's name has to do.
-    pub fn identity(&self) -> String {
+    /// What is read, without how: offsets of one mean nothing in another. Brokers move, so a topic's name has to do, and
+    /// so does the project's folder `folder`.
+    pub fn identity(&self, folder: &std::path::Path) -> String {
         match self {
             Self::Kafka { topic, .. } => format!("the topic {}", topic.value),
-            Self::File { path, .. } => format!("the file {}", path.value.display()),
+            Self::File { path, .. } => {
+                format!("the file {}", path.value.strip_prefix(folder).unwrap_or(&path.value).display())
+            }
             Self::WebSocketConnect { .. } | Self::WebSocketListen { .. } => "a WebSocket".to_owned(),
             Self::Push => "push".to_owned(),
         }
