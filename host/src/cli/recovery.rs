@@ -9,6 +9,7 @@ use millrace::config::project::Project;
 use millrace::engine::checkpoint::{Commit, Protocol, Step};
 use millrace::sink::kafka::{Delivery, Identity, Publisher};
 use millrace::store::dead_letter::DeadLetterWriter;
+use millrace::store::input::InputLog;
 use millrace::store::log::LogWriter;
 use millrace::store::state::{Outbox, StateStore};
 use millrace::topology::State;
@@ -51,7 +52,9 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool) -> Res
         }
     };
     let term = store.next_term()?;
-    Ok(Recovered { state: State { store, term, resume }, commit: recovery.commit })
+    let keeps = plan.sources.iter().any(|source| !source.kind.is_kept());
+    let input = if keeps { Some(InputLog::open(&project.data_dir.join("input"))?) } else { None };
+    Ok(Recovered { state: State { store, term, resume, input }, commit: recovery.commit })
 }
 
 impl Recovered {
@@ -103,7 +106,7 @@ impl Recovered {
         if self.commit.is_some() {
             return Ok(());
         }
-        let State { store, term, resume } = &mut self.state;
+        let State { store, term, resume, .. } = &mut self.state;
         resume.epoch = resume.next_epoch();
         let mut protocol = Protocol::begin(resume.epoch, 0);
         protocol.done(Step::Settle)?;

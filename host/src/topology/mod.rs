@@ -12,6 +12,7 @@ mod combining;
 mod committing;
 mod dead;
 mod derived;
+mod durable;
 pub mod keeper;
 mod message;
 pub mod publishing;
@@ -34,7 +35,6 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::watch;
 
 use crate::config::plan::{Plan, SourcePlan};
-use crate::config::project::SourceKind;
 use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
@@ -43,6 +43,7 @@ use crate::source::SourceError;
 use crate::source::flow::{Flow, SourceTraits};
 use crate::source::intake::lanes;
 use crate::store::StoreError;
+use crate::store::input::InputLog;
 use crate::store::state::StateStore;
 use crate::time::{Clock, micros};
 use board::Board;
@@ -187,6 +188,8 @@ pub struct State {
     pub term: u64,
     /// What to go on from.
     pub resume: Resume,
+    /// Where events are kept that nobody else keeps; none: nowhere.
+    pub input: Option<InputLog>,
 }
 
 /// Brings a topology up; must be called within a tokio runtime, which runs its sources.
@@ -195,10 +198,11 @@ pub struct State {
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
     let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state } = start;
-    let (store, term, resume) = match state {
-        Some(State { store, term, resume }) => (Some(store), term, resume),
-        None => (None, 0, Resume::default()),
+    let (store, term, resume, input) = match state {
+        Some(State { store, term, resume, input }) => (Some(store), term, resume, input),
+        None => (None, 0, Resume::default(), None),
     };
+    let journals = durable::open(input, &plan, &clock)?;
     let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers, plan.meetings()));
     let flow = Arc::new(Flow::new(max_skew.map(micros), traits(&plan), clock.now()));
     let (stop, stopped) = Stop::new();
@@ -260,6 +264,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         sources: plan.sources.iter().map(|source| (source.name.clone(), source.kind.identity())).collect(),
         stages,
         safe,
+        journals: journals.clone(),
         committed,
         publishing: outlets.publishing.take(),
         stop: stopped.clone(),
@@ -287,6 +292,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         clock: clock.clone(),
         opener: opener.as_deref(),
         positions: resume.positions(),
+        journals,
     };
     let (sources, entrances) = sources::spawn(&plan, &shared, safe_receivers);
     Ok(Running {
@@ -318,7 +324,7 @@ fn traits(plan: &Plan) -> Vec<SourceTraits> {
     };
     let of = |(index, source): (u16, &SourcePlan)| SourceTraits {
         bounded: source.kind.is_bounded(),
-        kept: matches!(source.kind, SourceKind::Kafka { .. } | SourceKind::File { .. }),
+        kept: source.kind.is_kept(),
         meets: meets(index).into_iter().collect(),
     };
     (0..).zip(&plan.sources).map(of).collect()

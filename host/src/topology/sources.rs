@@ -7,12 +7,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::durable::Journals;
 use crate::config::plan::{Plan, SourcePlan};
 use crate::config::project::{KafkaStart, SourceKind};
 use crate::engine::decode::Format;
 use crate::record::Origin;
 use crate::source::flow::Flow;
 use crate::source::intake::IntakeSender;
+use crate::source::journal::Journal;
 use crate::source::push::PushHandle;
 use crate::source::registry::Registry;
 use crate::source::replay::ReplayHandle;
@@ -43,6 +45,8 @@ pub(super) struct Shared<'a> {
     pub(super) opener: Option<&'a Opener>,
     /// Where partitions are to be read from, as far as that is known.
     pub(super) positions: BTreeMap<Origin, i64>,
+    /// Where sources' events are kept, by the sources' index.
+    pub(super) journals: Journals,
 }
 
 /// Spawns every source of the plan on the current runtime.
@@ -53,7 +57,7 @@ pub(super) fn spawn(
 ) -> (JoinSet<Result<(), SourceError>>, Entrances) {
     let mut tasks = JoinSet::new();
     let mut entrances = Entrances::default();
-    for ((index, source), safe) in (0..).zip(&plan.sources).zip(safe) {
+    for (((index, source), safe), journal) in (0..).zip(&plan.sources).zip(safe).zip(&shared.journals) {
         let context = SourceContext {
             name: source.name.clone(),
             index,
@@ -65,6 +69,7 @@ pub(super) fn spawn(
             clock: shared.clock.clone(),
             // The URL was tried when the project file was read.
             registry: source.registry.as_ref().and_then(|options| Registry::new(options).ok()).map(Arc::new),
+            journal: journal.clone().map(|journal| journal as Arc<dyn Journal>),
         };
         let own = shared.positions.iter().filter(|(origin, _)| origin.source == index);
         let positions = own.map(|(origin, next)| (origin.partition, *next)).collect();

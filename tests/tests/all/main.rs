@@ -8,6 +8,7 @@ mod cases;
 mod dead_letters;
 mod differential;
 mod drivers;
+mod durable;
 mod feed;
 mod formats;
 mod fraud;
