@@ -214,7 +214,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>) -> Result<Recovered, Failure> {
     let commit = recovery.commit.ok_or("nothing was committed")?;
     let resume = Resume::from_commit(plan, &store, &commit, recovery.next_epoch - 1)?;
     let read = started.elapsed();
-    let state = Some(State { term: store.next_term()?, store, resume, before: None });
+    let state = Some(State { term: store.next_term()?, store, resume, before: None, input: None });
     runtime.block_on(async {
         let running = topology::start(Start {
             plan: plan.clone(),

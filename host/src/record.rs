@@ -211,6 +211,17 @@ pub struct RawBatch {
     pub rows: Option<RecordBatch>,
 }
 
+/// A call that handed events in under a key of its sender's, so that he may repeat it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyedCall {
+    /// The sender's key.
+    pub key: String,
+    /// The position of its last event.
+    pub last: i64,
+    /// When it came.
+    pub at: Micros,
+}
+
 /// What some formats need beside the payloads; the rest is empty.
 #[derive(Clone, Debug, Default)]
 pub struct Beside {

@@ -42,9 +42,18 @@ pub fn get(address: &str, path: &str) -> Result<Answer> {
 /// # Errors
 /// As [`get`].
 pub fn post(address: &str, path: &str, body: &Value) -> Result<Answer> {
+    post_with(address, path, &[], body)
+}
+
+/// `POST path` with JSON and more headers, such as `A: b`.
+///
+/// # Errors
+/// As [`get`].
+pub fn post_with(address: &str, path: &str, headers: &[&str], body: &Value) -> Result<Answer> {
     let body = body.to_string();
     let length = body.len();
-    let head = format!("POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\n");
+    let more: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let head = format!("POST {path} HTTP/1.0\r\nHost: {address}\r\n{more}Content-Type: application/json\r\n");
     exchange(address, &format!("{head}Content-Length: {length}\r\n\r\n{body}"))
 }
 

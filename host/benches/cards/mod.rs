@@ -103,7 +103,7 @@ pub(crate) fn run(folder: &Path, engine: &Engine, keep: Keep) -> Result<(Duratio
     };
     let state = if keep.state {
         let mut store = StateStore::open(&data.path().join("state"), &plan.name)?;
-        Some(State { term: store.next_term()?, store, resume: Resume::default(), before: None })
+        Some(State { term: store.next_term()?, store, resume: Resume::default(), before: None, input: None })
     } else {
         None
     };

@@ -9,6 +9,7 @@ use millrace::config::project::Project;
 use millrace::engine::checkpoint::{Commit, Protocol, Step};
 use millrace::sink::kafka::{Delivery, Identity, Publisher};
 use millrace::store::dead_letter::DeadLetterWriter;
+use millrace::store::input::InputLog;
 use millrace::store::log::LogWriter;
 use millrace::store::state::{Outbox, StateStore};
 use millrace::topology::State;
@@ -51,7 +52,9 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool) -> Res
         }
     };
     let term = store.next_term()?;
-    let state = State { store, term, resume, before: recovery.commit };
+    let keeps = plan.sources.iter().any(|source| !source.kind.is_kept());
+    let input = if keeps { Some(InputLog::open(&project.data_dir.join("input"))?) } else { None };
+    let state = State { store, term, resume, before: recovery.commit, input };
     Ok(Recovered { state, folder: project.folder.clone() })
 }
 

@@ -147,6 +147,13 @@ impl PushTarget for Target {
         Box::pin(async { self.0.send(events).await.map(drop).map_err(|_| PushError::Stopped) })
     }
 
+    fn push_once(&self, key: String, events: Vec<Bytes>) -> BoxFuture<'_, Result<bool, PushError>> {
+        Box::pin(async {
+            let taken = self.0.send_as(Some(key), events).await.map_err(|_| PushError::Stopped)?;
+            Ok(!taken.repeat)
+        })
+    }
+
     fn events(&self, message: &Bytes) -> Vec<Bytes> {
         self.0.events(message)
     }

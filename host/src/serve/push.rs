@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 
@@ -22,10 +22,19 @@ const TARGETS: [&str; 3] = ["online", "offline", "online_and_offline"];
 /// The most bytes of events that one frame becomes, as a multiple of the body limit: each row repeats the names.
 const GROWTH: usize = 16;
 
+/// The header that makes a request one that may be repeated.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The longest key.
+const LONGEST_KEY: usize = 200;
+
 /// Where events from outside go: a source's queue.
 pub trait PushTarget: Send + Sync {
     /// Hands events in, one payload each, in this order; returns once the source has them.
     fn push(&self, events: Vec<Bytes>) -> BoxFuture<'_, Result<(), PushError>>;
+
+    /// The same, unless a call before had this key: false then, and the events are not taken.
+    fn push_once(&self, key: String, events: Vec<Bytes>) -> BoxFuture<'_, Result<bool, PushError>>;
 
     /// The events of a WebSocket's message: its lines, unless the source's events are none.
     fn events(&self, message: &Bytes) -> Vec<Bytes> {
@@ -64,8 +73,10 @@ pub struct PushSource {
 /// The endpoint.
 pub(super) async fn push(
     State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Failure> {
+    let key = idempotency_key(&headers)?;
     let body = read_body(body, shared.app.limits.body)?;
     let request = PushRequest::parse(&body)?;
     if let Some(to) = request.to.as_deref().filter(|to| !TARGETS.contains(to)) {
@@ -90,14 +101,28 @@ pub(super) async fn push(
     }
     let events = events(&request.df, shared.app.limits.rows, shared.app.limits.body.saturating_mul(GROWTH))?;
     let rows = events.len();
-    if rows > 0 {
-        source.target.push(events).await.map_err(|error| {
-            let what = "the push source takes no events now; some rows may have been taken";
-            Failure::unavailable("source-unavailable", what, &error, format!("push source {name}"))
-        })?;
-    }
-    metrics::pushed(name, rows);
+    let taken = match key {
+        _ if rows == 0 => Ok(true),
+        Some(key) => source.target.push_once(key, events).await,
+        None => source.target.push(events).await.map(|()| true),
+    };
+    let taken = taken.map_err(|error| {
+        let what = "the push source takes no events now; some rows may have been taken";
+        Failure::unavailable("source-unavailable", what, &error, format!("push source {name}"))
+    })?;
+    metrics::pushed(name, if taken { rows } else { 0 });
     Ok(StatusCode::OK.into_response())
+}
+
+/// The key under which the sender may repeat the request.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=LONGEST_KEY).contains(&key.len()));
+    let refused = || {
+        let message = format!("an idempotency key is 1 to {LONGEST_KEY} characters of ASCII, such as a UUID");
+        Failure::unprocessable("bad-idempotency-key", message, "Idempotency-Key")
+    };
+    key.map(|key| Some(key.to_owned())).ok_or_else(refused)
 }
 
 /// `; did you mean X?` as a sentence of its own.

@@ -186,8 +186,13 @@ async fn a_frame_that_does_not_fit_is_refused_and_says_why() {
     let answer = server.post("/push", &near).await;
     assert!(answer.body.contains("Did you mean driver_stats_push_source?"), "{}", answer.body);
     assert_eq!(setup.store.pushed(), 0);
-    setup.store.close_pushes();
     let good = push(json!({"driver_id": [1], "event_timestamp": ["2026-01-01 00:00:00"]}));
+    for key in ["", "ä", &"k".repeat(201)] {
+        let header = format!("idempotency-key: {key}\r\n");
+        let answer = server.request_with("POST", "/push", &header, good.to_string().as_bytes()).await;
+        assert_eq!(code(&answer), (422, "bad-idempotency-key".into()), "{key}");
+    }
+    setup.store.close_pushes();
     assert_eq!(code(&server.post("/push", &good).await), (503, "source-unavailable".into()));
 }
 
@@ -228,6 +233,10 @@ async fn metrics_count_requests_and_values_by_status() {
     let push = json!({"push_source_name": "driver_stats_push_source",
         "df": {"driver_id": [1, 2], "event_timestamp": ["2026-01-01 00:00:00", "2026-01-01 00:00:00"]}});
     server.post("/push", &push).await;
+    for _ in 0..2 {
+        let again = server.request_with("POST", "/push", "Idempotency-Key: 7\r\n", push.to_string().as_bytes()).await;
+        assert_eq!(again.status, 200, "a repeat is answered as the first");
+    }
     let text = server.request("GET", "/metrics", b"").await;
     assert!(text.head.contains("text/plain; version=0.0.4"));
     for line in [
@@ -236,7 +245,7 @@ async fn metrics_count_requests_and_values_by_status() {
         "millrace_http_request_seconds_count{route=\"/get-online-features\",status=\"200\"} 1",
         "millrace_features_served_total{status=\"PRESENT\"} 1",
         "millrace_features_served_total{status=\"NOT_FOUND\"} 1",
-        "millrace_push_rows_total{source=\"driver_stats_push_source\"} 2",
+        "millrace_push_rows_total{source=\"driver_stats_push_source\"} 4",
     ] {
         assert!(text.body.lines().any(|found| found == line), "{line} is not in\n{}", text.body);
     }

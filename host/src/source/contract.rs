@@ -118,6 +118,7 @@ impl Stage {
             safe: self.safe.subscribe(),
             clock: Arc::new(ManualClock::new(NOW)),
             registry: None,
+            journal: None,
         }
     }
 

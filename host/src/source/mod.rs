@@ -10,11 +10,13 @@ pub(crate) mod contract;
 pub mod file;
 pub mod flow;
 pub mod intake;
+pub mod journal;
 pub mod kafka;
 pub mod lines;
 pub mod parquet;
 pub mod push;
 pub mod registry;
+pub mod repeats;
 pub mod replay;
 pub mod websocket;
 
@@ -27,6 +29,7 @@ use crate::record::{Origin, RawBatch};
 use crate::time::Clock;
 use flow::Flow;
 use intake::{Intake, IntakeSender, Stopped};
+use journal::Journal;
 use registry::Registry;
 
 /// What a source is given to run with.
@@ -49,6 +52,8 @@ pub struct SourceContext {
     pub clock: Arc<dyn Clock>,
     /// Where the schemas are that its events name, if they do.
     pub registry: Option<Arc<Registry>>,
+    /// Where its events are kept, if nobody else does; none: nowhere.
+    pub journal: Option<Arc<dyn Journal>>,
 }
 
 impl SourceContext {

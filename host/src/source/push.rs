@@ -1,7 +1,7 @@
 //! Events that something in this process hands in: the HTTP server's push and the WebSocket endpoint that accepts.
 //!
 //! One partition; an event's offset is its number, running from [`Options::first`]. A call returns once its events are
-//! in the workers' queue, so whoever calls feels the workers' back-pressure. Calls that wait together become one batch;
+//! kept in the [`journal`](super::journal) and in the workers' queue, so whoever calls feels the workers' back-pressure. Calls that wait together become one batch;
 //! a lone call goes out at once. The source never ends by itself: an endpoint without callers is a quiet one.
 
 use bytes::Bytes;
@@ -9,7 +9,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::batch::BatchBuilder;
 use super::intake::Stopped;
+use super::repeats::Repeats;
 use super::{SourceContext, SourceError, lines};
+use crate::record::KeyedCall;
 
 /// How many calls may wait beside the one in work; each holds its own events.
 const WAITING_CALLS: usize = 256;
@@ -40,7 +42,17 @@ pub struct PushQueue {
 #[derive(Debug)]
 struct Call {
     events: Vec<Bytes>,
-    done: oneshot::Sender<i64>,
+    key: Option<String>,
+    done: oneshot::Sender<Taken>,
+}
+
+/// How a call was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The number of its last event: its offset in the partition.
+    pub last: i64,
+    /// Whether it is an earlier call repeated, whose events these are.
+    pub repeat: bool,
 }
 
 /// Makes a handle, and the queue to run the source with.
@@ -71,8 +83,16 @@ impl PushHandle {
     /// # Errors
     /// The source has stopped; some of the events may have been taken.
     pub async fn send(&self, events: Vec<Bytes>) -> Result<i64, Stopped> {
+        Ok(self.send_as(None, events).await?.last)
+    }
+
+    /// The same; a call under a key that an earlier one had is that one repeated, and its events are not taken.
+    ///
+    /// # Errors
+    /// As [`PushHandle::send`].
+    pub async fn send_as(&self, key: Option<String>, events: Vec<Bytes>) -> Result<Taken, Stopped> {
         let (done, answer) = oneshot::channel();
-        self.calls.send(Call { events, done }).await.map_err(|_| Stopped)?;
+        self.calls.send(Call { events, key, done }).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 
@@ -94,47 +114,154 @@ pub async fn run(options: Options, context: SourceContext) -> Result<(), SourceE
 }
 
 async fn forward(Options { mut queue, first }: Options, context: &SourceContext) -> Result<(), SourceError> {
-    context.announce(&[first]).await?;
-    let mut batch = BatchBuilder::new(context.origin(0), context.batch_rows);
-    let mut next = first;
+    let calls = match &context.journal {
+        Some(journal) => journal.calls().await.map_err(|cause| context.refused(cause))?,
+        None => Vec::new(),
+    };
+    let mut repeats = Repeats::of(calls, context.clock.now());
+    let mut next = context.resume(first).await?;
+    let mut builder = BatchBuilder::new(context.origin(0), context.batch_rows);
     let mut answers = Vec::new();
     while let Some(call) = queue.calls.recv().await {
         let mut call = Some(call);
-        while let Some(Call { events, done }) = call {
-            let arrival = context.clock.now();
-            for event in &events {
-                batch.push(event, next, arrival);
-                next += 1;
-                if batch.is_full() {
-                    flush(&mut batch, context).await?;
+        let (mut batches, mut keyed) = (Vec::new(), Vec::new());
+        while let Some(Call { events, key, done }) = call {
+            let at = context.clock.now();
+            if let Some(last) = key.as_ref().and_then(|key| repeats.find(key, at)) {
+                answers.push((done, Taken { last, repeat: true }));
+            } else {
+                for event in &events {
+                    builder.push(event, next, at);
+                    next += 1;
+                    if builder.is_full() {
+                        batches.extend(builder.take());
+                    }
                 }
+                let last = next - 1;
+                if let Some(key) = key.filter(|_| !events.is_empty()) {
+                    let call = KeyedCall { key, last, at };
+                    keyed.push(call.clone());
+                    repeats.add(call);
+                }
+                answers.push((done, Taken { last, repeat: false }));
             }
-            answers.push((done, next - 1));
             // Calls without events fill no batch, but they too want an answer some time.
-            let enough = batch.is_full() || answers.len() >= WAITING_CALLS;
+            let enough = !batches.is_empty() || answers.len() >= WAITING_CALLS;
             call = if enough { None } else { queue.calls.try_recv().ok() };
         }
-        flush(&mut batch, context).await?;
-        for (done, last) in answers.drain(..) {
+        batches.extend(builder.take());
+        context.keep_and_give(batches, keyed).await?;
+        for (done, taken) in answers.drain(..) {
             // A caller that went away wants no answer; its events are in all the same.
-            done.send(last).ok();
+            done.send(taken).ok();
         }
     }
     // No handle is left. That is no end of the stream: its windows stay open until the source is stopped.
     std::future::pending().await
 }
 
-async fn flush(batch: &mut BatchBuilder, context: &SourceContext) -> Result<(), SourceError> {
-    if let Some(batch) = batch.take() {
-        context.give(batch).await?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::contract::{self, Stage};
+    use std::sync::{Arc, Mutex};
+
+    use futures_util::future::BoxFuture;
+
+    use super::super::contract::{self, NOW, Stage};
+    use super::super::journal::Journal;
     use super::*;
+    use crate::record::RawBatch;
+
+    /// A journal that outlives its source, not the process.
+    #[derive(Default)]
+    struct Memory {
+        kept: Mutex<Vec<RawBatch>>,
+        calls: Mutex<Vec<KeyedCall>>,
+        /// Fails from then on.
+        full: bool,
+    }
+
+    impl Journal for Memory {
+        fn next(&self) -> i64 {
+            self.kept.lock().unwrap().last().map_or(0, |batch| batch.offsets.last().unwrap() + 1)
+        }
+
+        fn calls(&self) -> BoxFuture<'_, Result<Vec<KeyedCall>, String>> {
+            Box::pin(async { Ok(self.calls.lock().unwrap().clone()) })
+        }
+
+        fn read(&self, from: i64) -> BoxFuture<'_, Result<Option<RawBatch>, String>> {
+            let kept = self.kept.lock().unwrap();
+            let found = kept.iter().find(|batch| *batch.offsets.last().unwrap() >= from).cloned();
+            Box::pin(async { Ok(found) })
+        }
+
+        fn keep(&self, batches: Vec<RawBatch>, calls: Vec<KeyedCall>) -> BoxFuture<'_, Result<(), String>> {
+            Box::pin(async move {
+                if self.full {
+                    return Err("the disk is full".into());
+                }
+                self.kept.lock().unwrap().extend(batches);
+                self.calls.lock().unwrap().extend(calls);
+                Ok(())
+            })
+        }
+    }
+
+    fn start_with(stage: &Stage, journal: &Arc<Memory>, first: i64) -> PushHandle {
+        let (handle, queue) = channel();
+        let journal = Some(journal.clone() as Arc<dyn Journal>);
+        stage.run(|context| run(Options { queue, first }, SourceContext { journal, ..context }));
+        handle
+    }
+
+    #[tokio::test]
+    async fn keeps_the_contract_of_sources_with_a_journal() {
+        contract::holds(|stage, events| {
+            let handle = start_with(stage, &Arc::default(), 0);
+            tokio::spawn(async move {
+                for chunk in events.chunks(5_000) {
+                    if handle.send(chunk.to_vec()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_comes_again_from_the_resumed_position_on_and_keys_are_known() {
+        let journal = Arc::new(Memory::default());
+        let mut stage = Stage::new(1024);
+        let handle = start_with(&stage, &journal, 0);
+        let key = |key: &str| Some(key.to_owned());
+        let taken = |last: i64, repeat: bool| Ok(Taken { last, repeat });
+        let events = contract::events(9);
+        assert_eq!(handle.send_as(key("a"), events[..5].to_vec()).await, taken(4, false));
+        assert_eq!(handle.send_as(key("b"), events[5..].to_vec()).await, taken(8, false));
+        assert_eq!(handle.send_as(key("a"), events[..5].to_vec()).await, taken(4, true));
+        assert_eq!(stage.take(9).await.events(0).len(), 9);
+        stage.stop().await.unwrap();
+
+        let mut stage = Stage::new(2);
+        let handle = start_with(&stage, &journal, 3);
+        assert_eq!(handle.send_as(key("b"), events[5..].to_vec()).await, taken(8, true));
+        assert_eq!(handle.send_as(key("c"), events[..1].to_vec()).await, taken(9, false));
+        let seen = stage.take(7).await;
+        assert!(seen.events(0).iter().map(|(offset, _)| *offset).eq(3..10));
+        assert!(seen.events(0).iter().map(|(_, event)| event).eq(events[3..].iter().chain(&events[..1])));
+        assert_eq!(seen.arrivals, [NOW; 7]);
+        stage.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_kept_is_not_taken() {
+        let stage = Stage::new(1024);
+        let handle = start_with(&stage, &Arc::new(Memory { full: true, ..Memory::default() }), 0);
+        assert_eq!(handle.send(contract::events(1)).await, Err(Stopped));
+        let error = stage.ended().await.unwrap_err();
+        assert_eq!(error.to_string(), "source cards: the disk is full");
+    }
 
     fn start(stage: &Stage, first: i64) -> PushHandle {
         let (handle, queue) = channel();

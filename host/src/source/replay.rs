@@ -113,6 +113,7 @@ impl SourceContext {
             safe: watch::channel(Vec::new()).1,
             clock: self.clock.clone(),
             registry: self.registry.clone(),
+            journal: None,
         }
     }
 }

@@ -6,7 +6,7 @@
 //! once. The socket is read only while the workers take events, so a slow worker slows the server down.
 //!
 //! A connection that fails, ends or falls silent is made again, with back-off, until the source is stopped; what the
-//! server sends meanwhile is for the server to keep.
+//! server sends meanwhile is for the server to keep. What has come is kept in the [`journal`](super::journal) first.
 //!
 //! [`PushHandle::send_lines`]: super::push::PushHandle::send_lines
 
@@ -116,7 +116,7 @@ struct Client {
 impl Client {
     async fn forward(&mut self, context: &SourceContext) -> Result<(), SourceError> {
         let (source, url) = (context.name.as_str(), self.options.url.clone());
-        context.announce(&[self.next]).await?;
+        self.next = context.resume(self.next).await?;
         let mut told = false;
         loop {
             let cause = match self.connect().await {
@@ -225,7 +225,7 @@ impl Client {
 /// Sends what there is; whether there was something.
 async fn flush(batch: &mut BatchBuilder, context: &SourceContext) -> Result<bool, SourceError> {
     let Some(batch) = batch.take() else { return Ok(false) };
-    context.give(batch).await?;
+    context.keep_and_give(vec![batch], Vec::new()).await?;
     Ok(true)
 }
 

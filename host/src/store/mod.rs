@@ -1,8 +1,10 @@
-//! Where features are kept: the online store, the offline log, the dead letters; and the state that they are made of.
+//! Where features are kept: the online store, the offline log, the dead letters; the state that they are made of,
+//! and events that nobody else keeps.
 
 pub mod dead_letter;
 mod disk;
 mod fields;
+pub mod input;
 pub mod log;
 pub mod online;
 mod sealed;

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::watch;
 
+use super::durable::Journals;
 use super::publishing::Publishing;
 use super::retrying::retrying;
 use super::{Stop, TopologyError, spawn};
@@ -81,6 +82,8 @@ pub(super) struct Committer {
     pub(super) stages: Vec<String>,
     /// For each source, where it hears which offsets are safe.
     pub(super) safe: Vec<watch::Sender<Vec<i64>>>,
+    /// For each source, where its events are kept until they are safe.
+    pub(super) journals: Journals,
     /// Where the coordinator hears of it.
     pub(super) committed: watch::Sender<Committed>,
     /// The outputs whose messages wait for their epoch.
@@ -138,6 +141,7 @@ impl Committer {
             metrics::histogram!("millrace_checkpoint_bytes").record(float(written));
             metrics::counter!("millrace_checkpoint_bytes_total").increment(written);
             self.store = Some(store);
+            self.let_go(&epoch)?;
         }
         self.publish()?;
         self.tell(&epoch);
@@ -160,6 +164,16 @@ impl Committer {
         });
         self.away.store(false, Ordering::Relaxed);
         published
+    }
+
+    /// Lets go of events that will never be read again.
+    fn let_go(&self, epoch: &Epoch) -> Result<(), TopologyError> {
+        for (origin, mark) in &epoch.partitions {
+            if let Some(Some(journal)) = self.journals.get(usize::from(origin.source)) {
+                journal.committed(mark.next_offset, self.clock.now())?;
+            }
+        }
+        Ok(())
     }
 
     fn record(&self, epoch: &Epoch) -> Commit {

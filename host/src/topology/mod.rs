@@ -12,6 +12,7 @@ mod combining;
 mod committing;
 mod dead;
 mod derived;
+mod durable;
 pub mod keeper;
 mod message;
 pub mod outlets;
@@ -36,7 +37,6 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::watch;
 
 use crate::config::plan::{Plan, SourcePlan};
-use crate::config::project::SourceKind;
 use crate::engine::checkpoint::Commit;
 use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
@@ -46,6 +46,7 @@ use crate::source::SourceError;
 use crate::source::flow::{Flow, SourceTraits};
 use crate::source::intake::lanes;
 use crate::store::StoreError;
+use crate::store::input::InputLog;
 use crate::store::state::StateStore;
 use crate::time::{Clock, micros};
 use board::Board;
@@ -193,6 +194,8 @@ pub struct State {
     pub resume: Resume,
     /// The record of that.
     pub before: Option<Commit>,
+    /// Where events are kept that nobody else keeps; none: nowhere.
+    pub input: Option<InputLog>,
 }
 
 /// Brings a topology up; must be called within a tokio runtime, which runs its sources.
@@ -201,10 +204,11 @@ pub struct State {
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
     let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state } = start;
-    let (store, term, resume, before) = match state {
-        Some(State { store, term, resume, before }) => (Some(store), term, resume, before),
-        None => (None, 0, Resume::default(), None),
+    let (store, term, resume, before, input) = match state {
+        Some(State { store, term, resume, before, input }) => (Some(store), term, resume, before, input),
+        None => (None, 0, Resume::default(), None, None),
     };
+    let journals = durable::open(input, &plan, &clock)?;
     let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers, plan.meetings()));
     let flow = Arc::new(Flow::new(max_skew.map(micros), traits(&plan), clock.now()));
     let (stop, stopped) = Stop::new();
@@ -267,6 +271,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         sources: plan.sources.iter().map(|source| (source.name.clone(), source.identity.clone())).collect(),
         stages,
         safe,
+        journals: journals.clone(),
         committed,
         publishing: outlets.publishing.take(),
         away: Arc::default(),
@@ -296,6 +301,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         opener: opener.as_deref(),
         positions: resume.positions(),
         ended: resume.ended(),
+        journals,
     };
     let (sources, entrances) = sources::spawn(&plan, &shared, safe_receivers);
     Ok(Running {
@@ -327,7 +333,7 @@ fn traits(plan: &Plan) -> Vec<SourceTraits> {
     };
     let of = |(index, source): (u16, &SourcePlan)| SourceTraits {
         bounded: source.kind.is_bounded(),
-        kept: matches!(source.kind, SourceKind::Kafka { .. } | SourceKind::File { .. }),
+        kept: source.kind.is_kept(),
         meets: meets(index).into_iter().collect(),
     };
     (0..).zip(&plan.sources).map(of).collect()

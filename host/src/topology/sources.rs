@@ -7,12 +7,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::durable::Journals;
 use crate::config::plan::{Plan, SourcePlan};
 use crate::config::project::{KafkaStart, SourceKind};
 use crate::engine::decode::Format;
 use crate::record::Origin;
 use crate::source::flow::Flow;
 use crate::source::intake::IntakeSender;
+use crate::source::journal::Journal;
 use crate::source::push::PushHandle;
 use crate::source::registry::Registry;
 use crate::source::replay::ReplayHandle;
@@ -45,6 +47,8 @@ pub(super) struct Shared<'a> {
     pub(super) positions: BTreeMap<Origin, i64>,
     /// Those that had ended before.
     pub(super) ended: BTreeSet<u16>,
+    /// Where sources' events are kept, by the sources' index.
+    pub(super) journals: Journals,
 }
 
 /// Spawns every source of the plan on the current runtime.
@@ -55,7 +59,7 @@ pub(super) fn spawn(
 ) -> (JoinSet<Result<(), SourceError>>, Entrances) {
     let mut tasks = JoinSet::new();
     let mut entrances = Entrances::default();
-    for ((index, source), safe) in (0..).zip(&plan.sources).zip(safe) {
+    for (((index, source), safe), journal) in (0..).zip(&plan.sources).zip(safe).zip(&shared.journals) {
         let context = SourceContext {
             name: source.name.clone(),
             index,
@@ -67,6 +71,7 @@ pub(super) fn spawn(
             clock: shared.clock.clone(),
             // The URL was tried when the project file was read.
             registry: source.registry.as_ref().and_then(|options| Registry::new(options).ok()).map(Arc::new),
+            journal: journal.clone().map(|journal| journal as Arc<dyn Journal>),
         };
         let own = shared.positions.iter().filter(|(origin, _)| origin.source == index);
         let positions: BTreeMap<u32, i64> = own.map(|(origin, next)| (origin.partition, *next)).collect();

@@ -9,6 +9,7 @@ mod crash;
 mod dead_letters;
 mod differential;
 mod drivers;
+mod durable;
 mod feed;
 mod formats;
 mod fraud;

@@ -113,6 +113,11 @@ impl SourceKind {
         }
     }
 
+    /// Whether what was read can be read again where it comes from.
+    pub fn is_kept(&self) -> bool {
+        matches!(self, Self::Kafka { .. } | Self::File { .. })
+    }
+
     /// Whether the source ends by itself.
     pub fn is_bounded(&self) -> bool {
         matches!(self, Self::File { follow: false, .. } | Self::Kafka { bounded: true, .. })

@@ -1,6 +1,6 @@
 //! A server over Feast's demo project, an online store in memory, and the least HTTP client there can be.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -174,6 +174,7 @@ impl OnlineReader for MemoryStore {
 struct ToView {
     store: Arc<MemoryStore>,
     view: Arc<OnlineView>,
+    keys: Mutex<HashSet<String>>,
 }
 
 impl PushTarget for ToView {
@@ -194,6 +195,16 @@ impl PushTarget for ToView {
             Ok(())
         })
     }
+
+    fn push_once(&self, key: String, events: Vec<Bytes>) -> BoxFuture<'_, Result<bool, PushError>> {
+        Box::pin(async move {
+            let new = self.keys.lock().unwrap().insert(key);
+            if new {
+                self.push(events).await?;
+            }
+            Ok(new)
+        })
+    }
 }
 
 /// A WebSocket endpoint's source: keeps what it is given.
@@ -209,6 +220,10 @@ impl PushTarget for Kept {
             self.0.events.lock().unwrap().extend(texts);
             Ok(())
         })
+    }
+
+    fn push_once(&self, _: String, events: Vec<Bytes>) -> BoxFuture<'_, Result<bool, PushError>> {
+        Box::pin(async move { self.push(events).await.map(|()| true) })
     }
 }
 
@@ -290,7 +305,8 @@ impl Setup {
         ];
         let services = services.map(|(name, features)| (name.to_owned(), features)).to_vec();
         let push = |view: usize| {
-            let target = Arc::new(ToView { store: self.store.clone(), view: views[view].clone() });
+            let target =
+                Arc::new(ToView { store: self.store.clone(), view: views[view].clone(), keys: Mutex::default() });
             PushSource { required: vec!["driver_id".into(), "event_timestamp".into()], target }
         };
         let freshness = self.freshness;
@@ -324,10 +340,16 @@ impl Server {
     }
 
     pub(super) async fn request(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        self.request_with(method, path, "", body).await
+    }
+
+    /// With a line of one more header.
+    pub(super) async fn request_with(&self, method: &str, path: &str, header: &str, body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let length = body.len();
-        let head =
-            format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{header}content-length: {length}\r\n\r\n"
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         // A server that refuses a body need not read it.
         stream.write_all(body).await.ok();

@@ -216,6 +216,7 @@ async fn a_partition_whose_worker_is_slow_holds_up_no_other() {
         safe: safe.subscribe(),
         clock: Arc::new(crate::time::ManualClock::new(NOW)),
         registry: None,
+        journal: None,
     };
     let running = tokio::spawn(run(broker.options(), context));
     // Nobody takes from worker 0, whose lane fills up.
@@ -315,6 +316,7 @@ async fn a_partition_that_is_ahead_is_paused_and_nothing_of_it_is_lost() {
         safe: safe.subscribe(),
         clock: Arc::new(crate::time::ManualClock::new(NOW)),
         registry: None,
+        journal: None,
     };
     let running = tokio::spawn(run(broker.options(), context));
     let mut seen = [Vec::new(), Vec::new()];
