@@ -6,10 +6,11 @@
 //!   and keep no state, and with checkpoints each second, in turns: what else the machine does meets all three. The
 //!   ratios are medians of the rounds'. Needs `make guests`.
 //! - `recovery`: the state of [`keyed`], from opening its store to the moment at which both workers have taken over all
-//!   of it, which is when the keeper hears of the first barrier. The files are in the page cache, as they are after the
-//!   process alone has died.
-//! - `epoch`: a million live keys of [`keyed`] in one operator, of which some change: the export of what changed, its
-//!   writing, and the commit, of which the last includes two syncs of the disk.
+//!   of it, which is when the keeper hears of the first barrier. A state that is worn has so many changes on top that the
+//!   next epoch would write it whole: none takes longer. The files are in the page cache, as they are after the process
+//!   alone has died.
+//! - `epoch`: a million live keys of [`keyed`] in one operator, of which some have changed since the last epoch: the export
+//!   of what changed, its writing, and the commit with its two syncs of the disk; beside them an epoch that writes all.
 //!
 //! MILLRACE_BENCH_KEYS says another greatest number of keys than a million. Prints medians.
 
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
-use keyed::Failure;
+use keyed::{Failure, Keyed};
 use millrace::config::plan::Plan;
 use millrace::engine::checkpoint::Written;
 use millrace::store::StoreError;
@@ -51,11 +52,6 @@ fn main() -> Result<(), Failure> {
     epochs(&mut criterion, &engine, keys)?;
     criterion.final_summary();
     Ok(())
-}
-
-/// The greatest number of events or the like that a benchmark's rate is told by.
-fn number(count: i64) -> Result<u64, Failure> {
-    Ok(u64::try_from(count)?)
 }
 
 fn median<T: Copy + PartialOrd>(values: &mut [T]) -> Option<T> {
@@ -111,7 +107,7 @@ fn throughput(criterion: &mut Criterion, engine: &Engine) -> Result<(), Failure>
         }
     }
     if ended > 0 {
-        println!("with checkpoints {ended} epochs in {} rounds each", rounds.len());
+        println!("{} rounds; {ended} checkpoints in the last", rounds.len());
     }
     Ok(())
 }
@@ -137,62 +133,68 @@ type Recovered = [Duration; 3];
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
 fn recovery(criterion: &mut Criterion, engine: &Engine, most: i64) -> Result<(), Failure> {
     let plan = keyed::planned(engine)?;
-    let mut told: Vec<(i64, u64, Vec<Recovered>)> = Vec::new();
+    let mut told: Vec<(String, u64, Vec<Recovered>)> = Vec::new();
     let mut group = criterion.benchmark_group("recovery");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     group.warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_millis(1));
-    for keys in [most / 100, most / 10, most] {
+    for (keys, worn) in [(most / 100, false), (most / 10, false), (most, false), (most, true)] {
+        let name = format!("{keys} keys{}", if worn { ", worn" } else { "" });
         let folder = tempfile::tempdir()?;
         let mut seeded = None;
         let mut taken: Vec<Recovered> = Vec::new();
-        group.throughput(Throughput::Elements(number(keys)?));
-        group.bench_function(BenchmarkId::from_parameter(keys), |bencher| {
-            let written = || written(folder.path(), &plan, keys).unwrap_or_else(|error| panic!("{error}"));
+        group.throughput(Throughput::Elements(u64::try_from(keys)?));
+        group.bench_function(BenchmarkId::from_parameter(&name), |bencher| {
+            let written = || written(folder.path(), &plan, keys, worn).unwrap_or_else(|error| panic!("{error}"));
             seeded.get_or_insert_with(written);
             bencher.iter_custom(|times| {
-                let once = || recover(folder.path(), &plan).unwrap_or_else(|error| panic!("{error}"));
+                let once = || recover(folder.path(), &plan, keys).unwrap_or_else(|error| panic!("{error}"));
                 let runs: Vec<Recovered> = (0..times).map(|_| once()).collect();
                 taken.extend(&runs);
                 runs.iter().filter_map(|run| run.last()).sum()
             });
         });
-        told.extend(seeded.map(|bytes| (keys, bytes, taken)));
+        told.extend(seeded.map(|bytes| (name, bytes, taken)));
     }
     group.finish();
-    for (keys, bytes, taken) in told {
-        let until = |at: usize| {
+    for (name, bytes, taken) in told {
+        let after = |at: usize| {
             median(&mut taken.iter().filter_map(|run| run.get(at)).copied().collect::<Vec<_>>()).unwrap_or_default()
         };
-        let per_key = until(2).as_secs_f64() * 1e6 / keys as f64;
         println!(
-            "recovery, {keys:9} keys, {:7.2} MB: open after {:.0?}, read after {:.0?}, taken over after {:.0?}, \
-             {per_key:.2} µs a key",
+            "recovery, {name:20} {:7.2} MB: open after {:.1?}, read after {:.1?}, taken over after {:.1?}",
             bytes as f64 / 1e6,
-            until(0),
-            until(1),
-            until(2),
+            after(0),
+            after(1),
+            after(2),
         );
     }
     Ok(())
 }
 
-/// Writes the state of so many keys as the first epoch; its bytes.
-fn written(folder: &Path, plan: &Plan, keys: i64) -> Result<u64, Failure> {
+/// Writes the state of so many keys as the first epoch, and, if it is to be `worn`, one key in ten again in each of the
+/// epochs that follow until a run would write all of it anew; all bytes.
+fn written(folder: &Path, plan: &Plan, keys: i64, worn: bool) -> Result<u64, Failure> {
     let mut store = StateStore::open(folder, &plan.name)?;
-    let term = store.next_term()?;
-    let stage = keyed::stage(plan)?;
+    let (term, stage) = (store.next_term()?, keyed::stage(plan)?);
+    let seed = |shard| Keyed::seed(plan, keys, shard, SHARDS);
+    let mut shards = (0..SHARDS).map(seed).collect::<Result<Vec<Keyed>, _>>()?;
     let mut bytes = 0;
-    for shard in 0..SHARDS {
-        let parts = keyed::export(&mut keyed::seed(plan, keys, shard, SHARDS)?, shard, true)?;
-        bytes += store.write(1, &stage, &parts, true)?.bytes;
+    for epoch in 1.. {
+        for shard in &mut shards {
+            bytes += store.write(epoch, &stage, &shard.export(epoch == 1)?, epoch == 1)?.bytes;
+            shard.change(10, epoch)?;
+        }
+        keyed::commit(&mut store, epoch, term, u32::try_from(SHARDS)?)?;
+        if !worn || store.wants_whole(&stage) {
+            break;
+        }
     }
-    keyed::commit(&mut store, 1, term, u32::try_from(SHARDS)?)?;
     Ok(bytes)
 }
 
 /// Starts from what is in `folder`, and stops at once.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures, and waits until the last run's store has closed")]
-fn recover(folder: &Path, plan: &Arc<Plan>) -> Result<Recovered, Failure> {
+fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Failure> {
     std::thread::sleep(Duration::from_millis(200));
     let letters = tempfile::tempdir()?;
     let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(3_600) };
@@ -214,6 +216,8 @@ fn recover(folder: &Path, plan: &Arc<Plan>) -> Result<Recovered, Failure> {
     let commit = recovery.commit.ok_or("nothing was committed")?;
     let resume = Resume::from_commit(plan, &store, &commit, recovery.next_epoch - 1)?;
     let read = started.elapsed();
+    let rows: usize = resume.parts.iter().flatten().map(|part| part.rows.num_rows()).sum();
+    assert!(rows > 2 * usize::try_from(keys)?, "a key has a row in a pane and the last that was given: {rows} rows");
     let state = Some(State { term: store.next_term()?, store, resume, before: None, input: None });
     runtime.block_on(async {
         let running = topology::start(Start {
@@ -240,7 +244,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>) -> Result<Recovered, Failure> {
 type Epoch = ([Duration; 3], Written);
 
 /// How many of the keys change in an epoch, one in so many; none: nothing, and all is written.
-const CHANGING: [(&str, Option<i64>); 4] =
+const CHANGING: [(&str, Option<usize>); 4] =
     [("1 of 100 changed", Some(100)), ("1 of 10 changed", Some(10)), ("all changed", Some(1)), ("whole", None)];
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
@@ -249,11 +253,11 @@ fn epochs(criterion: &mut Criterion, engine: &Engine, keys: i64) -> Result<(), F
     let mut told: Vec<(&str, Vec<Epoch>)> = Vec::new();
     let mut group = criterion.benchmark_group(format!("epoch, {keys} keys"));
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
-    group.warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_millis(1));
+    group.warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_secs(1));
     for (name, every) in CHANGING {
         let mut made = None;
         let mut taken: Vec<Epoch> = Vec::new();
-        group.throughput(Throughput::Elements(number(keys / every.unwrap_or(1))?));
+        group.throughput(Throughput::Elements(u64::try_from(keys)? / every.unwrap_or(1) as u64));
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             let open = || Epochs::open(&plan, keys).unwrap_or_else(|error| panic!("{error}"));
             let epochs = made.get_or_insert_with(open);
@@ -290,12 +294,11 @@ fn epochs(criterion: &mut Criterion, engine: &Engine, keys: i64) -> Result<(), F
 
 /// An operator, and the store that its epochs go to.
 struct Epochs {
-    operator: millrace::engine::window::operator::WindowOperator,
+    keyed: Keyed,
     store: StateStore,
     stage: String,
     term: u64,
     epoch: u64,
-    keys: i64,
     _folder: tempfile::TempDir,
 }
 
@@ -305,22 +308,22 @@ impl Epochs {
         let folder = tempfile::tempdir()?;
         let mut store = StateStore::open(folder.path(), &plan.name)?;
         let (term, stage) = (store.next_term()?, keyed::stage(plan)?);
-        let operator = keyed::seed(plan, keys, 0, 1)?;
-        let mut epochs = Self { operator, store, stage, term, epoch: 0, keys, _folder: folder };
+        let keyed = Keyed::seed(plan, keys, 0, 1)?;
+        let mut epochs = Self { keyed, store, stage, term, epoch: 0, _folder: folder };
         epochs.next(None)?;
         Ok(epochs)
     }
 
     /// Changes one key in so many, and keeps that; none: keeps all.
     #[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
-    fn next(&mut self, every: Option<i64>) -> Result<Epoch, Failure> {
+    fn next(&mut self, every: Option<usize>) -> Result<Epoch, Failure> {
         self.epoch += 1;
         if let Some(every) = every {
-            keyed::change(&mut self.operator, self.keys, every, i64::try_from(self.epoch)?)?;
+            self.keyed.change(every, self.epoch)?;
         }
         let whole = every.is_none();
         let started = Instant::now();
-        let parts = keyed::export(&mut self.operator, 0, whole)?;
+        let parts = self.keyed.export(whole)?;
         let exported = started.elapsed();
         let written = self.store.write(self.epoch, &self.stage, &parts, whole)?;
         let wrote = started.elapsed();

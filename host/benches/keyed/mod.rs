@@ -79,21 +79,51 @@ fn batch(users: &[i64], time: Micros) -> Result<KeyedBatch, Failure> {
     })
 }
 
-/// The operator of one of so many shards, with its share of the users from 0 to `users`.
-pub(crate) fn seed(plan: &Plan, users: i64, shard: usize, shards: usize) -> Result<WindowOperator, Failure> {
-    let Some(Operator::Windowed(plan)) = plan.stages.first().map(|stage| &stage.operator) else {
-        return Err("no window".into());
-    };
-    let mut operator = WindowOperator::new(plan.clone())?;
-    let mut out = Outcome::default();
-    for minute in 0..10 {
-        let own: Vec<i64> = (0..users).skip(minute).step_by(10).filter(|user| owner(*user, shards) == shard).collect();
-        for users in own.chunks(BATCH) {
-            operator.update(&batch(users, MINUTE * i64::try_from(minute)?)?, &mut out)?;
+/// The operator of one shard, and the users that are its share.
+pub(crate) struct Keyed {
+    operator: WindowOperator,
+    users: Vec<i64>,
+    shard: usize,
+}
+
+impl Keyed {
+    /// One of so many shards, with its share of the users from 0 to `users`.
+    pub(crate) fn seed(plan: &Plan, users: i64, shard: usize, shards: usize) -> Result<Self, Failure> {
+        let Some(Operator::Windowed(plan)) = plan.stages.first().map(|stage| &stage.operator) else {
+            return Err("no window".into());
+        };
+        let mut operator = WindowOperator::new(plan.clone())?;
+        let users: Vec<i64> = (0..users).filter(|user| owner(*user, shards) == shard).collect();
+        let mut out = Outcome::default();
+        for minute in 0..10 {
+            let own: Vec<i64> = users.iter().skip(minute).step_by(10).copied().collect();
+            for users in own.chunks(BATCH) {
+                operator.update(&batch(users, MINUTE * i64::try_from(minute)?)?, &mut out)?;
+            }
         }
+        operator.advance(10 * MINUTE, None, &mut out)?;
+        Ok(Self { operator, users, shard })
     }
-    operator.advance(10 * MINUTE, None, &mut out)?;
-    Ok(operator)
+
+    /// One event of one user in `every`, other ones each round.
+    pub(crate) fn change(&mut self, every: usize, round: u64) -> Result<(), Failure> {
+        let first = usize::try_from(round)? % every;
+        let changed: Vec<i64> = self.users.iter().skip(first).step_by(every).copied().collect();
+        for users in changed.chunks(BATCH) {
+            self.operator.update(&batch(users, LATER)?, &mut Outcome::default())?;
+        }
+        Ok(())
+    }
+
+    /// What the operator exports, as its shard does it.
+    pub(crate) fn export(&mut self, whole: bool) -> Result<Vec<Part>, Failure> {
+        let mut parts = Vec::new();
+        self.operator.export(whole, &mut parts)?;
+        for part in parts.iter_mut().filter(|part| part.is_of_one_shard()) {
+            part.number = i64::try_from(self.shard)?;
+        }
+        Ok(parts)
+    }
 }
 
 /// The shard of a user.
@@ -101,25 +131,6 @@ fn owner(user: i64, shards: usize) -> usize {
     let column: ArrayRef = Arc::new(Int64Array::from(vec![user]));
     let hash = key::encode(&[column], 1).ok().and_then(|keys| keys.hashes().first().copied());
     key::shard(key::group_of_hash(hash.unwrap_or_default()), shards)
-}
-
-/// One event of each user whose number is `round` when divided by `every`: one in so many has changed.
-pub(crate) fn change(operator: &mut WindowOperator, users: i64, every: i64, round: i64) -> Result<i64, Failure> {
-    let changed: Vec<i64> = (0..users).filter(|user| user % every == round % every).collect();
-    for users in changed.chunks(BATCH) {
-        operator.update(&batch(users, LATER)?, &mut Outcome::default())?;
-    }
-    Ok(i64::try_from(changed.len())?)
-}
-
-/// What an operator exports, as its shard does it.
-pub(crate) fn export(operator: &mut WindowOperator, shard: usize, whole: bool) -> Result<Vec<Part>, Failure> {
-    let mut parts = Vec::new();
-    operator.export(whole, &mut parts)?;
-    for part in parts.iter_mut().filter(|part| part.is_of_one_shard()) {
-        part.number = i64::try_from(shard)?;
-    }
-    Ok(parts)
 }
 
 /// Commits what has been written of an epoch.
