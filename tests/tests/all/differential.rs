@@ -170,7 +170,7 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
         let resume = resume.unwrap_or_else(|| Resume { epoch, ..Resume::default() });
         marks = recovery.commit.map(|commit| commit.outputs).unwrap_or_default();
         let term = store.next_term().unwrap();
-        state = Some(State { store, term, resume });
+        state = Some(State { store, term, resume, input: None });
     }
     let outputs = plan.views.iter().map(|view| {
         let sinks = view.outputs.iter().map(|output| {
