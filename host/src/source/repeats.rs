@@ -1,6 +1,6 @@
 //! The keys under which calls came, so that a call that its sender repeats is answered as the first was.
 //!
-//! Always true: no more than [`MOST`] keys are known, and none for longer than [`WITHIN`].
+//! Always true: no more than 100,000 keys are known, and none for longer than [`WITHIN`].
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
