@@ -29,15 +29,15 @@ pub(super) struct Emitted {
     gone: Vec<bool>,
     /// Which slots a checkpoint has yet to keep.
     changed: Changed,
-    /// Which keys have gone since the last one.
-    forgotten: Vec<Box<[u8]>>,
+    /// Which keys have gone since the last one; none before the first, which keeps all.
+    forgotten: Option<Vec<Box<[u8]>>>,
 }
 
 impl Emitted {
     /// Nothing given; `kinds` are the types of the features.
     pub(super) fn new(kinds: Vec<DataType>) -> Self {
         let table = StateTable::new(&kinds);
-        let (changed, forgotten) = (Changed::default(), Vec::new());
+        let (changed, forgotten) = (Changed::default(), None);
         Self { kinds, table, ends: Vec::new(), gone: Vec::new(), changed, forgotten }
     }
 
@@ -119,7 +119,7 @@ impl Emitted {
         out: &mut Vec<Part>,
     ) -> Result<(), CallError> {
         let [forgotten, given] = tables;
-        let gone = std::mem::take(&mut self.forgotten);
+        let gone = self.forgotten.replace(Vec::new()).unwrap_or_default();
         if !whole && !gone.is_empty() {
             out.push(Part::keyed(forgotten, 0, gone.iter().map(AsRef::as_ref), &[])?);
         }
@@ -141,6 +141,7 @@ impl Emitted {
 
     /// Takes what was given of keys; those that are no longer known are left out.
     pub(super) fn import(&mut self, part: &Part, keys: &KeyIndex) -> Result<(), CallError> {
+        self.forgotten.get_or_insert_default();
         let own = part.keys().ok_or_else(foreign)?;
         let [ends, gone, features @ ..] = part.columns() else { return Err(foreign()) };
         let (ends, gone) = (numbers::<Int64Type>(Some(ends))?, gone.as_boolean_opt().ok_or_else(foreign)?);
@@ -170,7 +171,9 @@ impl Emitted {
     /// A key has gone and its slot is free: the next key there has nothing given.
     pub(super) fn forget(&mut self, slot: u32, key: Box<[u8]>) {
         self.clear(slot);
-        self.forgotten.push(key);
+        if let Some(forgotten) = &mut self.forgotten {
+            forgotten.push(key);
+        }
     }
 
     fn clear(&mut self, slot: u32) {

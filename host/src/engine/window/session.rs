@@ -72,8 +72,8 @@ pub struct SessionOperator {
     ends: BTreeSet<(Micros, u32)>,
     /// Whose sessions a checkpoint has yet to keep.
     changed: Changed,
-    /// Which keys have gone since the last one.
-    gone: Vec<Box<[u8]>>,
+    /// Which keys have gone since the last one; none before the first, which keeps all.
+    gone: Option<Vec<Box<[u8]>>>,
     watermark: Micros,
 }
 
@@ -96,7 +96,7 @@ impl SessionOperator {
             sessions: Vec::new(),
             ends: BTreeSet::new(),
             changed: Changed::default(),
-            gone: Vec::new(),
+            gone: None,
             watermark: BEFORE_ALL,
             plan,
         })
@@ -161,7 +161,10 @@ impl SessionOperator {
             for (slot, session) in ready {
                 self.free.push(session.row);
                 self.changed.mark(*slot);
-                self.gone.extend(self.keys.release(*slot));
+                let released = self.keys.release(*slot);
+                if let Some(gone) = &mut self.gone {
+                    gone.extend(released);
+                }
             }
         }
         Ok(())

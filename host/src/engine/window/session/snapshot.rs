@@ -21,7 +21,7 @@ const SESSIONS: u16 = 1;
 impl Stateful for SessionOperator {
     fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError> {
         out.push(Part::shared(&[self.watermark])?);
-        let gone = std::mem::take(&mut self.gone);
+        let gone = self.gone.replace(Vec::new()).unwrap_or_default();
         if !whole && !gone.is_empty() {
             out.push(Part::keyed(GONE, 0, gone.iter().map(AsRef::as_ref), &[])?);
         }
@@ -52,6 +52,7 @@ impl Stateful for SessionOperator {
         if let Some([watermark]) = marks(parts)?.as_deref() {
             self.watermark = *watermark;
         }
+        self.gone = Some(Vec::new());
         // Of each key the sessions of the last part that knows it; an earlier one knows less.
         let mut known: HashSet<&[u8]> = HashSet::new();
         let mut wanted: Vec<(&Part, Vec<u32>)> = Vec::new();
