@@ -45,6 +45,9 @@ const CASES: u32 = 150;
 const PERMUTED: u32 = 12;
 const CUT: u32 = 60;
 
+/// How many cases of one view.
+const SMALL: u32 = 2_000;
+
 /// How many cases are run in three interleavings.
 const INTERLEAVED: u32 = 60;
 
@@ -355,6 +358,12 @@ fn way() -> impl Strategy<Value = Way> {
 #[test]
 fn what_comes_out_is_what_a_plain_engine_computes() {
     through(CASES, || (streams(60), views(24), way().prop_map(|way| vec![way])));
+}
+
+/// Many streams through one view each, beside the few through many.
+#[test]
+fn one_view_gives_what_a_plain_engine_computes() {
+    through(SMALL, || (streams(40), views(1), way().prop_map(|way| vec![way])));
 }
 
 #[test]
