@@ -93,23 +93,19 @@ impl Resume {
 /// What of a commit does not fit the plan.
 pub fn differences(plan: &Plan, commit: &Commit) -> Differences {
     let now = plan.stage_ids();
-    let mut found = Differences::default();
-    let has = |mut ids: Box<dyn Iterator<Item = &String> + '_>, wanted: &str| ids.any(|id| named(id) == named(wanted));
-    for id in commit.stages.keys().filter(|id| !now.contains(id)) {
-        found.unused.push(id.clone());
-        let list = if has(Box::new(now.iter()), id) { &mut found.changed } else { &mut found.gone };
-        list.push(named(id));
-    }
-    found.new.extend(now.iter().filter(|id| !has(Box::new(commit.stages.keys()), id)).map(|id| named(id)));
+    let (has, had): (BTreeSet<String>, BTreeSet<String>) =
+        (now.iter().map(|id| named(id)).collect(), commit.stages.keys().map(|id| named(id)).collect());
+    let unused: Vec<String> = commit.stages.keys().filter(|id| !now.contains(id)).cloned().collect();
+    // A view has several stages.
+    let lost: BTreeSet<String> = unused.iter().map(|id| named(id)).collect();
+    let (changed, gone) = lost.into_iter().partition(|name| has.contains(name));
+    let new = has.difference(&had).cloned().collect();
+    let mut found = Differences { changed, gone, new, unused, moved: Vec::new() };
     for source in &plan.sources {
         let before = commit.sources.iter().find(|mark| mark.name == source.name);
         if let Some(before) = before.filter(|mark| mark.identity != source.identity) {
             found.moved.push((source.name.clone(), before.identity.clone()));
         }
-    }
-    for list in [&mut found.changed, &mut found.gone, &mut found.new] {
-        list.sort_unstable();
-        list.dedup();
     }
     found
 }

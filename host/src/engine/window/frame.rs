@@ -3,7 +3,7 @@
 
 use super::evaluate::laid_out;
 use super::over::{Frame, Held, History, OverPlan, OverUse, held_input};
-use super::state::StateTable;
+use super::state::{StateTable, put_all};
 use super::{Outcome, Refused};
 use crate::engine::aggregate::instance::Instance;
 use crate::engine::changed::Changed;
@@ -77,13 +77,7 @@ impl RunningState {
             }
             rows.push(self.row_or_new(slot));
         }
-        let mut rest = part.columns();
-        for table in self.tables.iter_mut().flatten() {
-            let (own, others) = rest.split_at_checked(table.width()).ok_or_else(foreign)?;
-            table.put(&rows, self.used as usize, &Columns { rows: rows.len(), columns: own.to_vec() })?;
-            rest = others;
-        }
-        if rest.is_empty() { Ok(()) } else { Err(foreign()) }
+        put_all(self.tables.iter_mut().flatten(), &rows, self.used as usize, part.columns())
     }
 
     fn row_or_new(&mut self, slot: u32) -> u32 {

@@ -3,12 +3,11 @@
 use arrow::array::ArrayRef;
 use hashbrown::HashMap;
 
-use super::state::StateTable;
+use super::state::{StateTable, put_all};
 use crate::engine::aggregate::instance::Instance;
 use crate::engine::changed::Changed;
 use crate::engine::guard::GuardError;
 use crate::engine::keys::KeyIndex;
-use crate::engine::state::foreign;
 use crate::engine::udf::CallError;
 use crate::record::Columns;
 
@@ -87,14 +86,7 @@ impl Pane {
     /// # Errors
     /// The columns are not those of the tables.
     pub(super) fn import(&mut self, rows: &[u32], columns: &[ArrayRef]) -> Result<(), CallError> {
-        let mut rest = columns;
-        for table in &mut self.tables {
-            let (own, others) = rest.split_at_checked(table.width()).ok_or_else(foreign)?;
-            let state = Columns { rows: rows.len(), columns: own.to_vec() };
-            table.put(rows, self.slots.len(), &state)?;
-            rest = others;
-        }
-        if rest.is_empty() { Ok(()) } else { Err(foreign()) }
+        put_all(self.tables.iter_mut(), rows, self.slots.len(), columns)
     }
 
     /// Where those of `slots` lie that are here.

@@ -19,6 +19,7 @@ use arrow::datatypes::{
 };
 
 use crate::engine::aggregate::AggregateFactory;
+use crate::engine::state::foreign;
 use crate::engine::udf::CallError;
 use crate::record::Columns;
 
@@ -101,17 +102,12 @@ impl StateTable {
         Ok(())
     }
 
-    /// How many columns a row has.
-    pub(super) fn width(&self) -> usize {
-        self.columns.len()
-    }
-
     /// Puts rows in, some of them behind what there is; the table then has `rows_then` rows, all of which have been put
     /// in by then or will be.
     ///
     /// # Errors
     /// The columns are not of this table's types.
-    pub(super) fn put(&mut self, rows: &[u32], rows_then: usize, state: &Columns) -> Result<(), CallError> {
+    fn put(&mut self, rows: &[u32], rows_then: usize, state: &Columns) -> Result<(), CallError> {
         if rows_then > self.rows {
             self.columns.iter_mut().for_each(|column| column.grow(rows_then));
             self.rows = rows_then;
@@ -125,6 +121,25 @@ impl StateTable {
             && state.columns.iter().all(|column| column.len() == rows);
         if fits { Ok(()) } else { Err(CallError::Host(format!("{} state rows where {rows} were wanted", state.rows))) }
     }
+}
+
+/// Puts the columns of all tables' rows, one table's after the other's, in: [`StateTable::put`].
+///
+/// # Errors
+/// The columns are not those of the tables.
+pub(super) fn put_all<'a>(
+    tables: impl Iterator<Item = &'a mut StateTable>,
+    rows: &[u32],
+    rows_then: usize,
+    columns: &[ArrayRef],
+) -> Result<(), CallError> {
+    let mut rest = columns;
+    for table in tables {
+        let (own, others) = rest.split_at_checked(table.columns.len()).ok_or_else(foreign)?;
+        table.put(rows, rows_then, &Columns { rows: rows.len(), columns: own.to_vec() })?;
+        rest = others;
+    }
+    if rest.is_empty() { Ok(()) } else { Err(foreign()) }
 }
 
 impl StateColumn {

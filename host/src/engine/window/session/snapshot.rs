@@ -6,12 +6,12 @@ use arrow::array::{Array, ArrayRef, Int64Array};
 use arrow::datatypes::Int64Type;
 use hashbrown::HashSet;
 
+use super::super::state::put_all;
 use super::{Session, SessionOperator};
 use crate::engine::guard::GuardError;
 use crate::engine::key;
 use crate::engine::state::{Part, SHARD, Stateful, foreign, marks, numbers};
 use crate::engine::udf::CallError;
-use crate::record::Columns;
 use crate::time::Micros;
 
 /// The tables; of one epoch the keys that went come first, since they may have come back.
@@ -101,14 +101,10 @@ impl SessionOperator {
             self.ends.insert((session.last.saturating_add(self.plan.gap), slot));
         }
         let indices = arrow::array::UInt32Array::from(rows.to_vec());
-        let mut rest = rest;
-        for table in &mut self.tables {
-            let (own, others) = rest.split_at_checked(table.width()).ok_or_else(foreign)?;
-            let columns = own.iter().map(|column| arrow::compute::take(column, &indices, None));
-            table.append(&Columns { rows: rows.len(), columns: columns.collect::<Result<_, _>>()? })?;
-            rest = others;
-        }
+        let columns = rest.iter().map(|column| arrow::compute::take(column, &indices, None));
+        let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
         self.rows += u32::try_from(rows.len()).map_err(|_| foreign())?;
-        if rest.is_empty() { Ok(()) } else { Err(foreign()) }
+        let own: Vec<u32> = (start..self.rows).collect();
+        put_all(self.tables.iter_mut(), &own, self.rows as usize, &columns)
     }
 }
