@@ -143,7 +143,12 @@ fn workers(project: &Project) -> usize {
 }
 
 /// Opens everything that rows go to.
-fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
+pub(super) fn open(
+    project: &Project,
+    plan: &Plan,
+    hub: &Hub,
+    recovered: &Recovered,
+) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
     let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
     let (online, reader): (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) = match &project.online.store.value {
         OnlineStore::Embedded => {
@@ -183,7 +188,7 @@ fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Res
 }
 
 /// The streams that can be listened to, and the names of the views and services that cannot.
-fn hub(project: &Project, plan: &Plan) -> Hub {
+pub(super) fn hub(project: &Project, plan: &Plan) -> Hub {
     let form = |outputs: &[OutputPlan]| {
         let listened = outputs.iter().find(|output| matches!(output.target, OutputTarget::Subscribers));
         listened.map(|output| output.form.clone())

@@ -26,3 +26,4 @@ mod redis;
 mod servers;
 mod serving;
 mod sources;
+mod udf;
