@@ -16,6 +16,7 @@ use super::retrying::retrying;
 use super::{Stop, TopologyError};
 use crate::config::plan::{Plan, ViewPlan};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
+use crate::failpoint::{self, Point};
 use crate::record::{DeadLetter, Origin};
 use crate::sink::Sink;
 use crate::store::dead_letter::{DeadLetterWriter, NamedLetter};
@@ -60,6 +61,7 @@ impl Writing {
             output.write(&emission.batch, emission.deleted.as_ref())?;
             hold(outbox, self.epoch, output)?;
             retrying(&self.stop, "the output", || output.drain())?;
+            failpoint::reach(Point::OutputsWritten);
         }
         Ok(())
     }
@@ -141,7 +143,9 @@ impl Writing {
             }
         };
         let batch = OnlineBatch { created, ..online_batch(view, online.clone(), &rows, deleted) };
-        retrying(&self.stop, "the store", || self.outlets.online.write(&batch))
+        retrying(&self.stop, "the store", || self.outlets.online.write(&batch))?;
+        failpoint::reach(Point::OnlineWritten);
+        Ok(())
     }
 
     /// Keeps rows in error.
@@ -174,13 +178,17 @@ impl Writing {
     /// Waits until everything that was written is safe.
     pub(super) fn flush(&mut self) -> Result<(), TopologyError> {
         retrying(&self.stop, "the store", || self.outlets.online.flush())?;
+        failpoint::reach(Point::OnlineSettled);
         if let Some(log) = &mut self.outlets.log {
             retrying(&self.stop, "the store", || log.flush().map(drop))?;
         }
+        failpoint::reach(Point::LogSettled);
         retrying(&self.stop, "the store", || self.outlets.dead_letters.flush())?;
+        failpoint::reach(Point::LettersSettled);
         for output in self.outlets.outputs.iter_mut().chain(&mut self.outlets.services).flatten() {
             retrying(&self.stop, "the output", || output.flush())?;
         }
+        failpoint::reach(Point::Settled);
         Ok(())
     }
 }
