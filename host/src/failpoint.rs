@@ -1,7 +1,8 @@
 //! Fail points: the places around which a crash matters, each by a name, at which a test has the process killed.
 //!
 //! `MILLRACE_KILL_AT=commit.record-synced:3` has the process send itself SIGKILL when it comes by that place the third
-//! time; without a number, the first. It says so on standard error before, so that a test knows where it died.
+//! time; without a number, the first. `write.log+settle.log` is the first time at the second place after the first one. It
+//! says so on standard error before, so that a test knows where it died.
 //!
 //! Always true: a release build has none, nor has one without the feature `fail-points`: there [`reach`] is nothing.
 //! Whoever adds a point adds it here, and the crash tests kill there from then on.
@@ -104,30 +105,38 @@ pub use armed::reach;
 #[cfg(all(feature = "fail-points", debug_assertions))]
 mod armed {
     use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
     use super::Point;
 
-    /// Where the process is to die.
-    struct Death {
+    /// The way to the process's death: at the last of these.
+    struct Way {
+        steps: Vec<Step>,
+        /// The first that was not passed yet.
+        at: AtomicUsize,
+    }
+
+    struct Step {
         point: Point,
-        /// How often it still comes by there, the last time included.
+        /// How often it is still to be passed.
         left: AtomicU32,
     }
 
     /// The process is at this place.
     ///
     /// # Panics
-    /// `MILLRACE_KILL_AT` names no place.
+    /// `MILLRACE_KILL_AT` names a place that there is not.
     pub fn reach(point: Point) {
-        static DEATH: OnceLock<Option<Death>> = OnceLock::new();
-        let wanted = || {
-            std::env::var("MILLRACE_KILL_AT")
-                .ok()
-                .map(|text| parse(&text).unwrap_or_else(|| panic!("MILLRACE_KILL_AT={text}: no place and number")))
+        static WAY: OnceLock<Option<Way>> = OnceLock::new();
+        let read = || {
+            let text = std::env::var("MILLRACE_KILL_AT").ok()?;
+            Some(
+                parse(&text)
+                    .unwrap_or_else(|| panic!("MILLRACE_KILL_AT={text}: not POINT or POINT:NUMBER, joined by +")),
+            )
         };
-        let Some(death) = DEATH.get_or_init(wanted) else { return };
-        if death.point == point && death.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let Some(way) = WAY.get_or_init(read) else { return };
+        if way.pass(point) {
             eprintln!("killed at {}", point.name());
             kill();
             // Others may run for a moment longer; this thread does not.
@@ -143,13 +152,29 @@ mod armed {
         unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     }
 
-    fn parse(text: &str) -> Option<Death> {
-        let (name, times) = match text.split_once(':') {
-            Some((name, times)) => (name, times.parse().ok().filter(|times| *times > 0)?),
-            None => (text, 1),
+    impl Way {
+        /// Whether this is where it ends.
+        fn pass(&self, point: Point) -> bool {
+            let at = self.at.load(Ordering::Acquire);
+            let Some(step) = self.steps.get(at).filter(|step| step.point == point) else { return false };
+            let passed = step.left.fetch_sub(1, Ordering::AcqRel) == 1;
+            if passed {
+                self.at.store(at + 1, Ordering::Release);
+            }
+            passed && at + 1 == self.steps.len()
+        }
+    }
+
+    fn parse(text: &str) -> Option<Way> {
+        let step = |text: &str| {
+            let (name, times) = match text.split_once(':') {
+                Some((name, times)) => (name, times.parse().ok().filter(|times| *times > 0)?),
+                None => (text, 1),
+            };
+            let point = Point::ALL.iter().find(|point| point.name() == name)?;
+            Some(Step { point: *point, left: AtomicU32::new(times) })
         };
-        let point = Point::ALL.iter().find(|point| point.name() == name)?;
-        Some(Death { point: *point, left: AtomicU32::new(times) })
+        Some(Way { steps: text.split('+').map(step).collect::<Option<_>>()?, at: AtomicUsize::new(0) })
     }
 
     #[cfg(test)]
@@ -157,11 +182,13 @@ mod armed {
         use super::*;
 
         #[test]
-        fn a_place_is_named_with_a_number_or_without() {
-            let death = parse("commit.record-synced:3").unwrap();
-            assert_eq!((death.point, death.left.into_inner()), (Point::RecordSynced, 3));
-            assert_eq!(parse("write.log").unwrap().left.into_inner(), 1);
-            for wrong in ["", "write.lg", "write.log:0", "write.log:x"] {
+        fn it_ends_at_the_last_of_the_places_as_often_as_said() {
+            let way = parse("write.log:2+commit.record-synced").unwrap();
+            let passes = |point| way.pass(point);
+            assert!(!passes(Point::RecordSynced) && !passes(Point::LogWritten) && !passes(Point::RecordSynced));
+            assert!(!passes(Point::LogWritten) && !passes(Point::LogWritten));
+            assert!(passes(Point::RecordSynced));
+            for wrong in ["", "write.lg", "write.log:0", "write.log:x", "write.log+"] {
                 assert!(parse(wrong).is_none(), "{wrong}");
             }
         }
