@@ -26,6 +26,7 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use keyed::{Failure, Keyed};
 use millrace::config::plan::Plan;
 use millrace::engine::checkpoint::Written;
+use millrace::room::Reserve;
 use millrace::store::StoreError;
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::online::{OnlineBatch, OnlineWriter};
@@ -237,6 +238,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
             clock: Arc::new(SystemClock),
             state,
             opener: None,
+            reserve: Reserve::new(0),
         })?;
         let (_, stopped) = watch::channel(true);
         running.wait(stopped).await

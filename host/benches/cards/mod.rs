@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use millrace::config::plan::plan;
 use millrace::config::read_text;
+use millrace::room::Reserve;
 use millrace::simulate::cards::{Cards, Options};
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::log::LogWriter;
@@ -144,6 +145,7 @@ pub(crate) fn run(
             clock: Arc::new(SystemClock),
             state,
             opener: None,
+            reserve: Reserve::new(0),
         })?;
         let (_stop, stopped) = watch::channel(false);
         running.wait(stopped).await

@@ -42,6 +42,7 @@ use crate::engine::checkpoint::Commit;
 use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
+use crate::room::Reserve;
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::source::flow::{Flow, SourceTraits};
@@ -190,6 +191,8 @@ pub struct Start {
     pub opener: Option<Box<Opener>>,
     /// Where its state is kept, and what it goes on from; none: what it knows ends with it.
     pub state: Option<State>,
+    /// What stays free on the disks that its stores and files were opened within.
+    pub reserve: Reserve,
 }
 
 /// What outlives a topology, and what it goes on from.
@@ -211,7 +214,8 @@ pub struct State {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state } = start;
+    let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state, reserve } =
+        start;
     let (store, term, resume, before, input) = match state {
         Some(State { store, term, resume, before, input }) => (Some(store), term, resume, before, input),
         None => (None, 0, Resume::default(), None, None),
@@ -332,6 +336,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         waits,
         epoch,
         committed: watching,
+        reserve,
     })
 }
 

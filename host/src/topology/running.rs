@@ -15,6 +15,7 @@ use super::message::{Begin, Control};
 use super::waits::Waits;
 use super::{Entrances, TopologyError};
 use crate::engine::watermark::AFTER_ALL;
+use crate::room::Reserve;
 use crate::source::SourceError;
 use crate::source::flow::Flow;
 use crate::time::{Clock, Micros, SECOND, micros};
@@ -44,6 +45,7 @@ pub struct Running {
     /// The number of the first epoch.
     pub(super) epoch: u64,
     pub(super) committed: watch::Receiver<Committed>,
+    pub(super) reserve: Reserve,
 }
 
 impl Running {
@@ -126,7 +128,7 @@ impl Running {
     /// Sources have ended: lets the workers finish, and gathers what they say.
     async fn finish(self, epoch: u64, failed: Option<TopologyError>) -> Result<Summary, TopologyError> {
         let begin = Begin { epoch, whole: self.committed.borrow().whole.clone() };
-        let Self { controls, threads, keeper, stop, .. } = self;
+        let Self { controls, threads, keeper, stop, reserve, .. } = self;
         let finished = tokio::task::spawn_blocking(move || {
             for control in &controls {
                 if control.send(Control::Finish(begin.clone())).is_err() {
@@ -138,8 +140,9 @@ impl Running {
             for thread in threads {
                 let ended = thread.join().unwrap_or_else(|_| Err(TopologyError::Thread("a worker panicked".into())));
                 if ended.is_err() {
-                    // The others would wait for it.
+                    // The others would wait for it, and for room on the disk.
                     stop.take();
+                    reserve.end();
                 }
                 result = more_telling(result, ended);
             }
@@ -165,6 +168,7 @@ impl Running {
         }
         waiting.extend(self.waits.told(SHORT));
         self.waits.record();
+        waiting.extend(self.reserve.look().into_iter().map(|full| full.to_string()));
         self.waiting.send_if_modified(|known| {
             let changed = *known != waiting;
             *known = waiting;

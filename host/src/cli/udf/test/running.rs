@@ -10,6 +10,7 @@ use millrace::config::diagnostics::SourceText;
 use millrace::config::plan::{Plan, plan};
 use millrace::config::project::Project;
 use millrace::config::read_text;
+use millrace::room::Reserve;
 use millrace::store::dead_letter::DeadLetterReader;
 use millrace::time::{Clock, SystemClock};
 use millrace::topology::{self, Start};
@@ -62,8 +63,10 @@ fn once(project: &Project, text: &SourceText, loaded: &Loaded, until_idle: Optio
     fs::create_dir_all(&project.data_dir).context("the test's data folder")?;
     let plan: Arc<Plan> = Arc::new(plan(project, text, &loaded.engine)?);
     let hub = run::hub(project, &plan);
-    let mut recovered = recovery::recover(project, &plan, false)?;
-    let (outlets, _) = run::open(project, &plan, &hub, &recovered)?;
+    // A test's folder is gone after it: what happens when the disk is full is not its business.
+    let reserve = Reserve::new(0);
+    let mut recovered = recovery::recover(project, &plan, false, &reserve.room(&project.data_dir))?;
+    let (outlets, _) = run::open(project, &plan, &hub, &recovered, &reserve)?;
     recovered.begin(outlets.log.as_ref(), &outlets.dead_letters)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -79,6 +82,7 @@ fn once(project: &Project, text: &SourceText, loaded: &Loaded, until_idle: Optio
             clock,
             state: Some(recovered.state),
             opener: None,
+            reserve,
         })?;
         let (_stop, stopped) = watch::channel(false);
         running.wait(stopped).await
