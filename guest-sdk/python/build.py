@@ -96,14 +96,15 @@ def build(source: Path, out: Path, wit: Path, tool: str) -> None:
         (entry / f"{ENTRY}.py").write_text(
             "from millrace_sdk import still\n"
             f"still.before_loading()\nimport {source.stem}\n"
-            f"from millrace_sdk.component import {classes}\nstill.after_loading()\n"
+            f"from millrace_sdk.component import {classes}\n"
         )
         paths = [argument for folder in (SDK, author, entry) for argument in ("-p", str(folder))]
         made = Path(temporary, "made.wasm")
         command = [tool, "-d", str(wit), "-w", world, "componentize", *paths, "--stub-wasi", ENTRY, "-o", str(made)]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode != 0:
-            fail(f"componentize-py could not make a component of {source}:\n{(ran.stdout + ran.stderr).strip()}")
+            said = (ran.stdout + ran.stderr).split("Stack backtrace:")[0].strip()
+            fail(f"componentize-py could not make a component of {source}:\n{said}")
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(made, out)
 

@@ -13,6 +13,15 @@ from componentize_py_types import Err  # type: ignore[import-not-found]
 from wit_world.imports import columns as wire  # type: ignore[import-not-found]
 from wit_world.imports import log as host_log
 
+try:  # a component has the interfaces that it has something for
+    from wit_world.exports import transform as of_transforms  # type: ignore[import-not-found]
+except ImportError:
+    pass
+try:
+    from wit_world.exports import aggregate as of_aggregates  # type: ignore[import-not-found]
+except ImportError:
+    pass
+
 from . import log, registry, still
 from .bind import Field
 from .errors import Misfit, told
@@ -43,7 +52,8 @@ class _Lines:
 
 
 def start() -> None:
-    """Sends what is logged and printed to the host."""
+    """Sends what is logged and printed to the host; from now on no module is loaded."""
+    still.after_loading()
     log.write = _write
     sys.stdout, sys.stderr = _Lines("info"), _Lines("warn")  # type: ignore[assignment]
 
@@ -99,19 +109,15 @@ class Transform:
         return [entry.name for entry in registry.held("transform")]
 
     def bind(self, name: str, input: Any, options: str) -> Any:
-        from wit_world.exports import transform as exported  # type: ignore[import-not-found]
-
         start()
         entry = _call(_entry, "transform", name)
         wanted, output, Transform.bound = _call(entry.bind, _given(input), options)
-        return exported.Signature(wanted, _fields(output))
+        return of_transforms.Signature(wanted, _fields(output))
 
     def apply(self, input: Any) -> Any:
-        from wit_world.exports import transform as exported
-
         bound = _bound_or(Transform.bound)
         done = _call(bound.apply, input.rows, _buffers(input))
-        return exported.Output(_batch(done.rows, done.columns), done.origin, _rejections(done.rejected))
+        return of_transforms.Output(_batch(done.rows, done.columns), done.origin, _rejections(done.rejected))
 
 
 class Aggregate:
@@ -123,23 +129,19 @@ class Aggregate:
         return [entry.name for entry in registry.held("aggregate")]
 
     def bind(self, name: str, input: Any, options: str) -> Any:
-        from wit_world.exports import aggregate as exported
-
         start()
         entry = _call(_entry, "aggregate", name)
         signature, Aggregate.bound = _call(entry.bind, _given(input), options)
         state, output = _fields(signature.state), _fields(signature.output)
-        return exported.Signature(signature.input, state, output, signature.ordered)
+        return of_aggregates.Signature(signature.input, state, output, signature.ordered)
 
     def initial(self, rows: int) -> Any:
         return _batch(rows, _call(_bound_or(Aggregate.bound).initial, rows))
 
     def update(self, state: Any, groups: bytes, input: Any) -> Any:
-        from wit_world.exports import aggregate as exported
-
         bound = _bound_or(Aggregate.bound)
         columns, rejected = _call(bound.update, state.rows, _buffers(state), groups, input.rows, _buffers(input))
-        return exported.Updated(_batch(state.rows, columns), _rejections(rejected))
+        return of_aggregates.Updated(_batch(state.rows, columns), _rejections(rejected))
 
     def merge(self, state: Any, groups: bytes, partial: Any) -> Any:
         bound = _bound_or(Aggregate.bound)
