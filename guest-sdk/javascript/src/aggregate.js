@@ -7,7 +7,7 @@ import { fieldOf } from "./bind.js";
 import { numbers, writeColumn } from "./columns.js";
 import { Misfit, Reject, show } from "./errors.js";
 import { checkOptions } from "./options.js";
-import { decodeColumns, readRows, recordOf, unpackColumn, writeRows } from "./record.js";
+import { CHUNK, decodeColumns, readRows, recordOf, unpackColumn, writeRows } from "./record.js";
 import { bindAll } from "./transform.js";
 import { Type, slotsOf } from "./types.js";
 
@@ -71,7 +71,7 @@ class Bound {
       if (misfits?.includes(1)) throw new Misfit(`state: column \`${name}\` holds a null`);
       return type.packed ? unpackColumn(type, values) : values;
     });
-    return state.make(rows, ...values);
+    return state.make(0, rows, ...values);
   }
 
   write(states) {
@@ -92,20 +92,21 @@ class Bound {
     const { aggregate, options } = this;
     const { description } = aggregate;
     const states = this.read(state);
-    const { objects, numbers, refused } = readRows(aggregate.input, this.types, input.columns, input.rows);
+    const read = readRows(aggregate.input, this.types, input.columns, input.rows);
+    const { count, numbers } = read;
     let of = groupNumbers(groups, input.rows, states.length);
     if (numbers) of = Uint32Array.from(numbers, (row) => of[row]);
-    const count = objects.length;
-    let at = 0;
-    let refusal = null;
-    for (; at < count; at += 1) {
-      const group = of[at];
-      refusal = fold(description, states, group, objects[at], options);
-      if (refusal) break;
+    for (let from = 0; from < count; from += CHUNK) {
+      const objects = read.objects(from, Math.min(from + CHUNK, count));
+      for (let at = 0; at < objects.length; at += 1) {
+        const refusal = fold(description, states, of[from + at], objects[at], options);
+        if (refusal) {
+          const rejected = this.resume(states, state, read, of, from + at, refusal);
+          return { state: this.write(states), rejected };
+        }
+      }
     }
-    let rejected = refused;
-    if (refusal) rejected = this.resume(states, state, objects, of, at, refusal, numbers, refused);
-    return { state: this.write(states), rejected };
+    return { state: this.write(states), rejected: read.refused };
   }
 
   /**
@@ -113,19 +114,22 @@ class Bound {
    * anew from where the call began. From here on each row has a copy to go back to, which is dear, and only paid where
    * rows are refused.
    */
-  resume(states, before, objects, of, at, refusal, numbers, refused) {
+  resume(states, before, { count, objects, numbers, refused }, of, at, first) {
     const { aggregate, options } = this;
     const { description } = aggregate;
     const number = (row) => (numbers ? numbers[row] : row);
-    const rejected = [...refused, { row: number(at), reason: refusal.reason }];
+    const rejected = [...refused, { row: number(at), reason: first.reason }];
     const group = of[at];
     states[group] = this.read(before)[group];
-    for (let row = 0; row < at; row += 1) {
-      if (of[row] === group) fold(description, states, group, objects[row], options);
-    }
-    for (let row = at + 1; row < objects.length; row += 1) {
+    for (let row = 0; row < count; row += 1) {
+      if (row === at || (row < at && of[row] !== group)) continue;
+      const [one] = objects(row, row + 1);
+      if (row < at) {
+        fold(description, states, group, one, options);
+        continue;
+      }
       const saved = this.copy(states[of[row]]);
-      const refusal = fold(description, states, of[row], objects[row], options);
+      const refusal = fold(description, states, of[row], one, options);
       if (refusal) {
         states[of[row]] = saved;
         rejected.push({ row: number(row), reason: refusal.reason });

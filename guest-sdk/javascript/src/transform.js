@@ -5,7 +5,7 @@ import { Column, Mapped, columnBuffers } from "./column.js";
 import { bytesOf } from "./columns.js";
 import { Misfit, Reject, show } from "./errors.js";
 import { checkOptions, parseOptions } from "./options.js";
-import { readRows, recordOf, writeRows } from "./record.js";
+import { CHUNK, Sink, readRows, recordOf } from "./record.js";
 import { slotsOf } from "./types.js";
 
 /** What `transform` makes of its description. */
@@ -38,59 +38,15 @@ export class Transform {
   }
 
   applyRows(types, options, batch) {
-    const { objects, numbers, refused } = readRows(this.input, types, batch.columns, batch.rows);
-    const count = objects.length;
-    const results = new Array(count);
-    const { row } = this;
-    let plain = true;
-    for (let at = 0; at < count; at += 1) {
-      let result;
-      try {
-        result = row(objects[at], options);
-      } catch (error) {
-        if (!(error instanceof Reject)) throw error;
-        result = error;
-      }
-      // A plain object is one row; all else is looked at later.
-      if (plain && (typeof result !== "object" || result === null || result.constructor !== Object)) plain = false;
-      results[at] = result;
+    const read = readRows(this.input, types, batch.columns, batch.rows);
+    const made = new Emitted(this, read);
+    for (let from = 0; from < read.count; from += CHUNK) {
+      const results = read.objects(from, Math.min(from + CHUNK, read.count));
+      const plain = callAll(this.row, results, options);
+      if (plain) made.rows(results, from);
+      else made.mixed(results, from);
     }
-    if (plain && numbers === null) {
-      const columns = writeRows(this.output, results, this.name);
-      return { batch: { rows: count, columns }, origin: undefined, rejected: [] };
-    }
-    return this.sortOut(results, numbers, refused);
-  }
-
-  /** Takes results apart that are more than one row each. */
-  sortOut(results, numbers, refused) {
-    const rows = [];
-    const origin = [];
-    const rejected = [...refused];
-    results.forEach((result, at) => {
-      const row = numbers === null ? at : numbers[at];
-      if (result === null || result === undefined) return;
-      if (result instanceof Reject) {
-        rejected.push({ row, reason: result.reason });
-        return;
-      }
-      const before = rows.length;
-      try {
-        if (typeof result === "object" && typeof result[Symbol.iterator] === "function") rows.push(...result);
-        else rows.push(result);
-      } catch (error) {
-        // What is given one by one may come to that late.
-        if (!(error instanceof Reject)) throw error;
-        rows.length = before;
-        rejected.push({ row, reason: error.reason });
-      }
-      for (let more = before; more < rows.length; more += 1) origin.push(row);
-    });
-    const odd = rows.find((row) => typeof row !== "object" || row === null || row instanceof Reject);
-    if (odd !== undefined) throw new Misfit(`${this.name} returned ${show(odd)} where an object belongs`);
-    rejected.sort((one, other) => one.row - other.row);
-    const columns = writeRows(this.output, rows, this.name);
-    return { batch: { rows: rows.length, columns }, origin: bytesOf(Uint32Array.from(origin)), rejected };
+    return made.finish();
   }
 
   applyColumns(types, options, batch) {
@@ -113,6 +69,83 @@ export class Transform {
       return { buffers };
     });
     return { batch: { rows, columns }, origin: origin && bytesOf(origin), rejected };
+  }
+}
+
+/** Calls `row` for each row, and puts what it gives into the row's place; whether each gave one plain object. */
+function callAll(row, rows, options) {
+  const count = rows.length;
+  let plain = true;
+  for (let at = 0; at < count; at += 1) {
+    let result;
+    try {
+      result = row(rows[at], options);
+    } catch (error) {
+      if (!(error instanceof Reject)) throw error;
+      result = error;
+    }
+    if (plain && (typeof result !== "object" || result === null || result.constructor !== Object)) plain = false;
+    rows[at] = result;
+  }
+  return plain;
+}
+
+/** Collects what a function gives. Origins are kept from the first row that is filtered out, refused, or becomes several;
+ * until then output row i is input row i. */
+class Emitted {
+  constructor(transform, { numbers, refused }) {
+    this.sink = new Sink(transform.output, transform.name);
+    this.numbers = numbers;
+    this.origin = numbers ? [] : null;
+    this.rejected = [...refused];
+  }
+
+  /** Takes one row for each row, the first of which is `from`. */
+  rows(results, from) {
+    for (let at = 0; this.origin && at < results.length; at += 1) this.origin.push(this.number(from + at));
+    this.sink.take(results);
+  }
+
+  /** Takes whatever became of each row. */
+  mixed(results, from) {
+    this.origin ??= Array.from({ length: this.sink.rows }, (_, row) => row);
+    const rows = [];
+    for (let at = 0; at < results.length; at += 1) {
+      const [result, row] = [results[at], this.number(from + at)];
+      if (result === null || result === undefined) continue;
+      const before = rows.length;
+      try {
+        if (result instanceof Reject) throw result;
+        if (typeof result === "object" && typeof result[Symbol.iterator] === "function") {
+          for (const one of result) rows.push(this.checked(one));
+        } else rows.push(this.checked(result));
+      } catch (error) {
+        // What is given one by one may come to that late.
+        if (!(error instanceof Reject)) throw error;
+        rows.length = before;
+        this.rejected.push({ row, reason: error.reason });
+      }
+      for (let more = before; more < rows.length; more += 1) this.origin.push(row);
+    }
+    this.sink.take(rows);
+  }
+
+  checked(result) {
+    if (typeof result === "object" && result !== null && !(result instanceof Reject)) return result;
+    throw new Misfit(`${this.sink.whose} returned ${show(result)} where an object belongs`);
+  }
+
+  number(row) {
+    return this.numbers ? this.numbers[row] : row;
+  }
+
+  finish() {
+    const { rows } = this.sink;
+    return {
+      batch: { rows, columns: this.sink.finish() },
+      origin: this.origin ? bytesOf(Uint32Array.from(this.origin)) : undefined,
+      rejected: this.rejected.sort((one, other) => one.row - other.row),
+    };
   }
 }
 
