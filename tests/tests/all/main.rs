@@ -5,6 +5,7 @@
 mod aggregates;
 mod bad_input;
 mod cases;
+mod conformance;
 mod crash;
 mod dead_letters;
 mod differential;
