@@ -35,11 +35,19 @@ class Writer {
   }
 
   byte(byte) {
-    this.bytes[this.room(1)] = byte;
+    const at = this.room(1); // before `this.bytes`, which it may replace
+    this.bytes[at] = byte;
   }
 
   all(bytes) {
-    this.bytes.set(bytes, this.room(bytes.length));
+    const at = this.room(bytes.length);
+    this.bytes.set(bytes, at);
+  }
+
+  float(value) {
+    this.byte(0xcb);
+    const at = this.room(8);
+    this.view.setFloat64(at, value);
   }
 
   /** A code, and a number of `width` bytes after it. */
@@ -70,8 +78,7 @@ function put(out, value) {
     }
     case "number":
       if (Number.isSafeInteger(value) && !Object.is(value, -0)) return putInteger(out, value);
-      out.byte(0xcb);
-      return void out.view.setFloat64(out.room(8), value);
+      return out.float(value);
     case "bigint":
       return putInteger(out, value);
     case "boolean":
