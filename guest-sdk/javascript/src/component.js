@@ -35,6 +35,16 @@ function entry(entries, kind, name) {
   throw new Misfit(`no ${kind} \`${name}\` in this component; it has ${known}`);
 }
 
+/** A buffer as the author's code knows buffers: those of the bindings are of another realm, where `Uint8Array` is another
+ * class. */
+function own(buffer) {
+  return buffer instanceof Uint8Array ? buffer : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}
+
+function ownBatch({ rows, columns }) {
+  return { rows, columns: columns.map(({ buffers }) => ({ buffers: buffers.map(own) })) };
+}
+
 function call(body) {
   beforeCall();
   return told(body);
@@ -60,7 +70,7 @@ export function component(module, hostLog) {
           apply = done.apply;
           return done.signature;
         }),
-      apply: (input) => call(() => or(apply)(input)),
+      apply: (input) => call(() => or(apply)(ownBatch(input))),
     },
     aggregate: {
       names: () => aggregate.map(({ name }) => name),
@@ -71,9 +81,9 @@ export function component(module, hostLog) {
           return done.signature;
         }),
       initial: (rows) => call(() => or(bound).initial(rows)),
-      update: (state, groups, input) => call(() => or(bound).update(state, groups, input)),
-      merge: (state, groups, partial) => call(() => or(bound).merge(state, groups, partial)),
-      evaluate: (state, since, until) => call(() => or(bound).evaluate(state, since, until)),
+      update: (state, groups, input) => call(() => or(bound).update(ownBatch(state), own(groups), ownBatch(input))),
+      merge: (state, groups, partial) => call(() => or(bound).merge(ownBatch(state), own(groups), ownBatch(partial))),
+      evaluate: (state, since, until) => call(() => or(bound).evaluate(ownBatch(state), own(since), own(until))),
     },
   };
 }
