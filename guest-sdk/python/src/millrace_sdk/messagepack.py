@@ -69,7 +69,7 @@ def _pack(value: Any, put: Callable[[bytes], None]) -> None:
         base = next(base for base in (bool, int, float, str) if isinstance(value, base))
         _pack(base(value), put)
     else:
-        raise Misfit(f"a {kind.__name__} cannot be kept in a state")
+        raise Misfit(f"a value of {kind.__name__} cannot be kept in a state")
 
 
 def _ordered(keys: Any) -> list[Any]:
@@ -139,7 +139,7 @@ def _unpack(data: bytes, at: int) -> tuple[Any, int]:
         return _unpack_list(data, at, code & 15)
     if code < 0xC0:
         return _unpack_bytes(data, at, code & 31, True)
-    if code <= 0xC3:
+    if code in (0xC0, 0xC2, 0xC3):
         return {0xC0: None, 0xC2: False, 0xC3: True}[code], at
     if code == 0xCB:
         return _FLOAT.unpack_from(data, at)[0], at + 8
@@ -224,7 +224,7 @@ def _reader(hint: Any) -> Callable[[Any], Any] | None:
         hints = typing.get_type_hints(kind)
         readers = [reader_of(hints[field.name]) or (lambda value: value) for field in dataclasses.fields(kind)]
         return lambda value: kind(*(read(one) for read, one in zip(readers, value)))
-    raise TypeError(f"a {words_of(hint)} cannot be kept in a state: use dict, list, set, tuple, dataclasses, plain values")
+    raise TypeError(f"{words_of(hint)} cannot be kept in a state: use dict, list, set, tuple, dataclasses, plain values")
 
 
 def _map_reader(kind: type, parts: tuple[Any, ...]) -> Callable[[Any], Any] | None:
