@@ -1,6 +1,4 @@
-// @ts-ignore: Node's own modules have no types here
 import assert from "node:assert/strict";
-// @ts-ignore
 import { test } from "node:test";
 
 import { run } from "millrace-sdk/testing";
