@@ -13,6 +13,8 @@ build: toolchain ## the release binary, at target/release/millrace
 
 guests: toolchain ## the UDFs as components, in udfs/target/components
 	@scripts/build-guests
+	@scripts/build-guests-c
+	@scripts/build-guests-go
 
 guests-python: ## the UDFs in Python as components, in udfs/target/components; fetches componentize-py
 	@scripts/build-guests-python

@@ -27,3 +27,4 @@ mod redis;
 mod servers;
 mod serving;
 mod sources;
+mod udfs;
