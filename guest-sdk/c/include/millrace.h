@@ -300,6 +300,7 @@ typedef struct {
     bool by_column;
     size_t options_size;
     void (*describe)(mr_shape *shape, void *options);
+    const char *(*check)(const void *options);
     void (*apply)(mr_call *call, const mr_column *columns, mr_builder *builders, const void *options);
 } mr_transform;
 
@@ -308,6 +309,7 @@ typedef struct {
     bool ordered;
     size_t options_size, state_size;
     void (*describe)(mr_shape *shape, void *options);
+    const char *(*check)(const void *options);
     bool (*decode)(const mr_column *columns, size_t rows, void *states);
     void (*encode)(mr_builder *builders, size_t rows, const void *states);
     void (*initial)(void *state, const void *options);
@@ -365,8 +367,18 @@ void mr_end_call(void);
     if (out->name.present) mr_put_##type(&builders->name, out->name.value); else mr_put_none(&builders->name);
 #define MR_CUT_(type, name, nulls) mr_truncate(&builders->name, before);
 
-#define MR_SHAPE_(udf, IN, STATE, OUT, OPTIONS) \
+#define MR_OPTIONS_(udf, OPTIONS) \
     struct udf##_options { OPTIONS(MR_OPTION_FIELD_) char mr_end; }; \
+    __attribute__((weak)) const char *udf##_check(const struct udf##_options *); \
+    static const char *udf##_checked(const void *options) \
+    { \
+        return udf##_check == NULL ? NULL : udf##_check((const struct udf##_options *)options); \
+    }
+/* Optional, behind the UDF: refuses options in bind. What it returns says why; NULL: they are good. */
+#define MR_CHECK(udf) const char *udf##_check(const struct udf##_options *options)
+
+#define MR_SHAPE_(udf, IN, STATE, OUT, OPTIONS) \
+    MR_OPTIONS_(udf, OPTIONS) \
     static void udf##_describe(mr_shape *shape, void *mr_into) \
     { \
         struct udf##_options *options = (struct udf##_options *)mr_into; \
@@ -410,7 +422,8 @@ void mr_end_call(void);
             else if (!mr_not_kept(call, row, status)) return; \
         } \
     } \
-    static const mr_transform udf[1] = { { #udf, false, sizeof(struct udf##_options), udf##_describe, udf##_apply } }; \
+    static const mr_transform udf[1] = { { #udf, false, sizeof(struct udf##_options), udf##_describe, \
+        udf##_checked, udf##_apply } }; \
     static inline mr_status udf##_row(const struct udf##_in *in, struct udf##_out *out, \
         const struct udf##_options *options)
 
@@ -447,7 +460,8 @@ void mr_end_call(void);
             if (!mr_not_kept(call, row, status)) return; \
         } \
     } \
-    static const mr_transform udf[1] = { { #udf, false, sizeof(struct udf##_options), udf##_describe, udf##_apply } }; \
+    static const mr_transform udf[1] = { { #udf, false, sizeof(struct udf##_options), udf##_describe, \
+        udf##_checked, udf##_apply } }; \
     static mr_status udf##_row(const struct udf##_in *in, struct udf##_out *out, const struct udf##_options *options, \
         struct udf##_sink *mr_sink)
 #define MR_EMIT(udf) udf##_emit(mr_sink, out)
@@ -457,7 +471,7 @@ void mr_end_call(void);
 /* The body is given `in`, a struct of mr_column, `out`, one of mr_builder, `rows`, `options`, and `call` for mr_reject_row. A
  * row comes out for each that went in. A required column has no nulls. */
 #define MR_TRANSFORM_COLUMNS(udf, IN, OUT, OPTIONS) \
-    struct udf##_options { OPTIONS(MR_OPTION_FIELD_) char mr_end; }; \
+    MR_OPTIONS_(udf, OPTIONS) \
     static void udf##_describe(mr_shape *shape, void *mr_into) \
     { \
         struct udf##_options *options = (struct udf##_options *)mr_into; \
@@ -475,7 +489,8 @@ void mr_end_call(void);
         if (status == MR_KEEP) call->out_rows = call->rows; \
         else mr_not_kept(call, 0, MR_FAILED); \
     } \
-    static const mr_transform udf[1] = { { #udf, true, sizeof(struct udf##_options), udf##_describe, udf##_apply } }; \
+    static const mr_transform udf[1] = { { #udf, true, sizeof(struct udf##_options), udf##_describe, \
+        udf##_checked, udf##_apply } }; \
     static mr_status udf##_rows(mr_call *call, size_t rows, const struct udf##_columns *in, struct udf##_builders *out, \
         const struct udf##_options *options)
 
@@ -556,7 +571,7 @@ void mr_end_call(void);
         return status; \
     } \
     static const mr_aggregate udf[1] = { { #udf, ordered, sizeof(struct udf##_options), sizeof(struct udf##_state), \
-        udf##_describe, udf##_decode, udf##_encode, udf##_empty, udf##_fold, udf##_unite, udf##_value } };
+        udf##_describe, udf##_checked, udf##_decode, udf##_encode, udf##_empty, udf##_fold, udf##_unite, udf##_value } };
 
 #define MR_INITIAL(udf) void udf##_initial(struct udf##_state *state, const struct udf##_options *options)
 #define MR_UPDATE(udf) static inline mr_status udf##_update(struct udf##_state *state, const struct udf##_in *in, \
