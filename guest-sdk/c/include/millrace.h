@@ -202,10 +202,45 @@ void mr_grow(mr_builder *builder);
 /* Notes whether the row that comes next has a value. */
 void mr_note(mr_builder *builder, bool present);
 void mr_put_none(mr_builder *builder);
-void mr_put_bytes(mr_builder *builder, const void *bytes, size_t len);
 void mr_put_list(mr_builder *builder, mr_list list);
 void mr_put_map(mr_builder *builder, mr_map map);
-void mr_put_boolean(mr_builder *builder, bool value);
+void mr_grow_values(mr_builder *builder, size_t len);
+
+static inline void mr_put_boolean(mr_builder *builder, bool value)
+{
+    size_t row = builder->rows, place = row % 8;
+    if (row == builder->capacity) mr_grow(builder);
+    if (builder->validity != NULL) mr_note(builder, true);
+    /* What stands behind the last row is nobody's. */
+    builder->values[row / 8] = (uint8_t)((builder->values[row / 8] & ((1 << place) - 1)) | value << place);
+    builder->rows++;
+}
+
+/* Most texts are short: a call would cost more than the copying. */
+static inline void mr_copy(uint8_t *to, const uint8_t *from, size_t len)
+{
+    if (len > 16) {
+        memcpy(to, from, len);
+    } else if (len >= 8) {
+        uint64_t first, last;
+        memcpy(&first, from, 8);
+        memcpy(&last, from + len - 8, 8);
+        memcpy(to, &first, 8);
+        memcpy(to + len - 8, &last, 8);
+    } else {
+        while (len-- > 0) to[len] = from[len];
+    }
+}
+
+static inline void mr_put_bytes(mr_builder *builder, const void *bytes, size_t len)
+{
+    if (builder->rows == builder->capacity) mr_grow(builder);
+    if (builder->validity != NULL) mr_note(builder, true);
+    if (builder->values_capacity - builder->len < len) mr_grow_values(builder, len);
+    mr_copy(builder->values + builder->len, (const uint8_t *)bytes, len);
+    builder->len += len;
+    builder->offsets[++builder->rows] = (int32_t)builder->len;
+}
 static inline void mr_put_utf8(mr_builder *builder, mr_text text) { mr_put_bytes(builder, text.ptr, text.len); }
 static inline void mr_put_binary(mr_builder *builder, mr_bytes bytes) { mr_put_bytes(builder, bytes.ptr, bytes.len); }
 
