@@ -24,11 +24,15 @@ use super::resume::Resume;
 use super::stages::{Results, Stages};
 use super::ways::Given;
 use super::{Stop, TopologyError};
+use crate::record::DeadLetter;
 use crate::source::intake::IntakeReceiver;
 use crate::time::{Clock, Micros, micros};
 
 /// How often a worker that has nothing to do looks for idle partitions.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How many rows in error of the next epoch are held, at which nothing more is read before that epoch begins.
+const EARLY: usize = 4_096;
 
 /// A worker's ends of all channels.
 pub(super) struct Channels {
@@ -60,6 +64,10 @@ pub(super) struct Worker {
     looked: Micros,
     /// By lane and sender, whether it waits behind a barrier for the others: what comes after it is not of the epoch.
     aligning: Vec<Vec<bool>>,
+    /// Whether its barrier is on its way through the stages: what is read meanwhile is of the next epoch.
+    under_way: bool,
+    /// Rows in error of what was read meanwhile: the keeper gets them behind `ShardDone`.
+    early: Vec<DeadLetter>,
     /// The last epoch, once nothing more will be read.
     finish: Option<Begin>,
     /// The last epoch, once its barrier has been sent.
@@ -81,6 +89,8 @@ impl Worker {
             outputs: VecDeque::new(),
             looked: 0,
             aligning,
+            under_way: false,
+            early: Vec::new(),
             finish: None,
             last_epoch: None,
             finished: false,
@@ -137,7 +147,12 @@ impl Worker {
                     self.aligning.iter_mut().flatten().for_each(|aligning| *aligning = false);
                     self.finished |= self.last_epoch == Some(epoch);
                 }
+                let aligned = results.aligned.is_some();
                 self.keep(results);
+                if aligned {
+                    self.under_way = false;
+                    self.give_dead(Vec::new());
+                }
                 self.send_pending()?;
                 if !self.outputs.is_empty() {
                     return Ok(true);
@@ -159,11 +174,15 @@ impl Worker {
             }
             return Ok(true);
         }
-        if let Ok(intake) = self.channels.intake.channel().try_recv() {
+        if self.may_read_on()
+            && let Ok(intake) = self.channels.intake.channel().try_recv()
+        {
             let intake = self.channels.intake.take(intake);
             let mut given = Given::default();
             self.reading.take(intake, now, &mut given)?;
+            let dead = std::mem::take(&mut given.dead);
             self.hold(0, given);
+            self.give_dead(dead);
             return Ok(true);
         }
         if let Some(begin) = self.finish.take() {
@@ -192,6 +211,11 @@ impl Worker {
         self.outputs.is_empty() && self.pending.iter().flatten().all(VecDeque::is_empty)
     }
 
+    /// Sources may be read: there is room for what comes of it.
+    fn may_read_on(&self) -> bool {
+        self.early.len() < EARLY
+    }
+
     /// Nothing is held that messages of this lane lead to.
     fn may_take(&self, lane: usize) -> bool {
         self.outputs.is_empty() && self.pending.iter().skip(lane + 1).flatten().all(VecDeque::is_empty)
@@ -208,6 +232,7 @@ impl Worker {
         for pending in self.pending.first_mut().into_iter().flatten() {
             pending.push_back(Message::Barrier(begin.epoch));
         }
+        self.under_way = true;
         self.stages.begin(begin);
         Ok(())
     }
@@ -247,6 +272,14 @@ impl Worker {
         }
     }
 
+    /// Gives the keeper rows in error of what was read, with those of before, once it is at their epoch.
+    fn give_dead(&mut self, dead: Vec<DeadLetter>) {
+        self.early.extend(dead);
+        if !self.under_way && !self.early.is_empty() {
+            self.outputs.push_back(Output::Dead(std::mem::take(&mut self.early)));
+        }
+    }
+
     fn send_outputs(&mut self) -> Result<(), TopologyError> {
         send_all(&mut self.outputs, &self.channels.keeper)
     }
@@ -276,7 +309,9 @@ impl Worker {
                 }
             }
             if self.may_read() {
-                select.recv(self.channels.intake.channel());
+                if self.may_read_on() {
+                    select.recv(self.channels.intake.channel());
+                }
                 select.recv(&self.channels.control);
             }
         } else {
