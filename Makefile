@@ -13,6 +13,8 @@ build: toolchain ## the release binary, at target/release/millrace
 
 guests: toolchain ## the UDFs as components, in udfs/target/components
 	@scripts/build-guests
+	@scripts/build-guests-c
+	@scripts/build-guests-go
 
 example: guests ## the components that the fraud example uses, beside its project file
 	@cp udfs/target/components/merchant_category.wasm udfs/target/components/decayed_sum.wasm examples/fraud/

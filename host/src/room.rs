@@ -305,7 +305,7 @@ mod tests {
         let room = reserve.room(Path::new("data"));
         room.wait(10).unwrap();
         free.store(0, Ordering::Release);
-        room.wait(STRIDE as usize - 10).unwrap();
+        room.wait(usize::try_from(STRIDE).unwrap() - 10).unwrap();
         reserve.end();
         assert!(room.wait(11).is_err());
     }

@@ -154,7 +154,7 @@ fn workers(project: &Project) -> usize {
 }
 
 /// Opens everything that rows go to.
-fn open(
+pub(super) fn open(
     project: &Project,
     plan: &Plan,
     hub: &Hub,
@@ -201,7 +201,7 @@ fn open(
 }
 
 /// The streams that can be listened to, and the names of the views and services that cannot.
-fn hub(project: &Project, plan: &Plan) -> Hub {
+pub(super) fn hub(project: &Project, plan: &Plan) -> Hub {
     let form = |outputs: &[OutputPlan]| {
         let listened = outputs.iter().find(|output| matches!(output.target, OutputTarget::Subscribers));
         listened.map(|output| output.form.clone())

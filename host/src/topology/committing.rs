@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use super::durable::Journals;
 use super::publishing::Publishing;
 use super::retrying::retrying;
+use super::waits::For;
 use super::{Stop, TopologyError, spawn};
 use crate::engine::checkpoint::{Commit, PartitionMark, Protocol, SourceMark, Step};
 use crate::engine::state::Part;
@@ -159,7 +160,7 @@ impl Committer {
         let Some(publishing) = &mut self.publishing else { return Ok(()) };
         let mut tries = 0_u32;
         let away = &self.away;
-        let published = retrying(&self.stop, "the output", || {
+        let published = retrying(&self.stop, For::Topic, || {
             away.store(tries > 0, Ordering::Relaxed);
             tries = tries.saturating_add(1);
             publishing.publish()
