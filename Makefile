@@ -7,7 +7,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 build: toolchain ## the release binary, at target/release/millrace
-	@cargo build --release --locked --bin millrace
+	@cargo build --release --locked -p millrace
 	@built=$$(scripts/target)/release/millrace; mkdir -p target/release; \
 	    [ "$$built" -ef target/release/millrace ] || cp --remove-destination "$$built" target/release/millrace
 

@@ -6,7 +6,7 @@
 //! Always true: nothing is dropped while somebody waits, and he goes on by himself once there is room again; that and
 //! why he waits is said, in the log, in `/ready` and in the metrics. Where the free space of a folder cannot be told, there is room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +34,13 @@ impl fmt::Display for NoRoom {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { folder, free, wanted } = self;
         let folder = folder.display();
+        if free >= wanted {
+            let free = Size(*free);
+            return write!(
+                out,
+                "the disk of {folder} takes no more, though {free} seem to be free there: is there a quota?"
+            );
+        }
         let (free, wanted) = (Size(*free), Size(*wanted));
         write!(out, "the disk of {folder} is full: {free} are free there, and {wanted} have to be (runtime.min-free)")
     }
@@ -74,6 +81,8 @@ struct Shared {
 struct State {
     /// The folders that are written to, and those of them that are full.
     folders: BTreeMap<PathBuf, Option<NoRoom>>,
+    /// Those where a write has failed for lack of room, and is tried again.
+    struck: BTreeSet<PathBuf>,
     /// Nobody is to wait any more.
     ended: bool,
 }
@@ -119,7 +128,12 @@ impl Reserve {
     /// Looks at all folders, shows what is free in the metrics, and returns those that are full.
     pub fn look(&self) -> Vec<NoRoom> {
         let folders: Vec<PathBuf> = self.shared.lock().folders.keys().cloned().collect();
-        let full: Vec<NoRoom> = folders.iter().filter_map(|folder| self.shared.look(folder).err()).collect();
+        let mut full: Vec<NoRoom> = folders.iter().filter_map(|folder| self.shared.look(folder).err()).collect();
+        for folder in &self.shared.lock().struck {
+            if full.iter().all(|full| full.folder != *folder) {
+                full.push(self.shared.takes_no_more(folder));
+            }
+        }
         metrics::gauge!("millrace_waiting", "for" => "disk").set(if full.is_empty() { 0.0 } else { 1.0 });
         full
     }
@@ -162,6 +176,13 @@ impl Shared {
     }
 }
 
+impl Shared {
+    fn takes_no_more(&self, folder: &Path) -> NoRoom {
+        let free = (self.look)(folder).unwrap_or(0).max(self.min_free);
+        NoRoom { folder: folder.to_owned(), free, wanted: self.min_free }
+    }
+}
+
 impl Room {
     /// Returns once there is room: now, unless the disk is full. To be asked before each write, with its bytes.
     ///
@@ -193,17 +214,28 @@ impl Room {
         Ok(())
     }
 
-    /// After a write that failed for lack of room, though there seemed to be some: waits for a moment, and for room.
+    /// After a write that failed for lack of room, though there seemed to be some: waits for a moment, and for room. Once the
+    /// write is done, [`Room::went_on`].
     ///
     /// # Errors
     /// [`Reserve::end`] was called.
     pub fn wait_longer(&self) -> Result<(), NoRoom> {
-        let state = self.shared.lock();
+        let mut state = self.shared.lock();
         if state.ended {
-            return Err(NoRoom { folder: self.folder.to_path_buf(), free: 0, wanted: self.shared.min_free });
+            return Err(self.shared.takes_no_more(&self.folder));
+        }
+        if state.struck.insert(self.folder.to_path_buf()) {
+            tracing::warn!("{}: trying again until it does", self.shared.takes_no_more(&self.folder));
         }
         drop(self.shared.changed.wait_timeout(state, LOOK));
         self.wait_now()
+    }
+
+    /// A write that had failed for lack of room is done.
+    pub fn went_on(&self) {
+        if self.shared.lock().struck.remove(&*self.folder) {
+            tracing::info!(folder = %self.folder.display(), "there is room on the disk again");
+        }
     }
 
     /// Whether there is room for so many bytes, and the reserve beside.
@@ -273,9 +305,23 @@ mod tests {
         let room = reserve.room(Path::new("data"));
         room.wait(10).unwrap();
         free.store(0, Ordering::Release);
-        room.wait(STRIDE as usize - 10).unwrap();
+        room.wait(usize::try_from(STRIDE).unwrap() - 10).unwrap();
         reserve.end();
         assert!(room.wait(11).is_err());
+    }
+
+    #[test]
+    fn a_write_that_fails_though_there_seems_to_be_room_is_told() {
+        let free = Arc::new(AtomicU64::new(1_000));
+        let reserve = reserve(100, &free);
+        let room = reserve.room(Path::new("data"));
+        room.wait_longer().unwrap();
+        assert_eq!(
+            reserve.look()[0].to_string(),
+            "the disk of data takes no more, though 1000 bytes seem to be free there: is there a quota?"
+        );
+        room.went_on();
+        assert!(reserve.look().is_empty());
     }
 
     #[test]

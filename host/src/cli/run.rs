@@ -20,6 +20,7 @@ use millrace::store::log::LogWriter;
 use millrace::store::online::embedded::EmbeddedStore;
 use millrace::store::online::redis::{KeyVersion, RedisOptions, RedisStore};
 use millrace::store::online::{OnlineReader, OnlineWriter};
+use millrace::store::state::StateStore;
 use millrace::time::{Clock, SECOND, SystemClock};
 use millrace::topology::keeper::Summary;
 use millrace::topology::outlets::Outlets;
@@ -64,13 +65,15 @@ pub(super) struct RunArgs {
 
 /// Runs the project to its end.
 pub(super) fn run(args: RunArgs) -> Result<()> {
-    let (project, plan) = args.project.plan()?;
-    let plan = Arc::new(plan);
+    let (project, text) = args.project.read()?;
+    // A folder that is refused is not touched, and compiled components are kept in it too.
+    StateStore::check_owner(&project.data_dir.join("state"), &project.name.value)?;
     let _lock = lock(&project.data_dir)?;
     let reserve = Reserve::new(project.runtime.min_free);
     let room = reserve.room(&project.data_dir);
-    // A start writes too: the stores open, terms are taken, what does not count is cut off.
+    // A start writes too: components are compiled, stores opened, terms taken, what does not count is cut off.
     room.wait_now()?;
+    let plan = Arc::new(ProjectArgs::plan_of(&project, &text)?);
     administering::forget(&project.data_dir)?;
     let metrics = serving::record_metrics()?;
     let hub = Arc::new(hub(&project, &plan));
@@ -129,8 +132,10 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
 
 /// One owner of a project's state.
 fn lock(folder: &Path) -> Result<File> {
+    std::fs::create_dir_all(folder).with_context(|| format!("data-dir {}", folder.display()))?;
     let path = folder.join(LOCK);
-    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| path.display().to_string())?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

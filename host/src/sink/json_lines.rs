@@ -167,11 +167,16 @@ impl JsonLinesSink {
         if let Some(room) = &self.room {
             room.wait_now().map_err(|full| self.failed(io::Error::other(full)))?;
         }
+        let mut struck = false;
         while let Err(cause) = self.file.write_all(&self.buffer) {
             let Some(room) = self.room.as_ref().filter(|_| is_full(&cause)) else { return Err(self.failed(cause)) };
             // What of them got there goes, so that the same rows can be written again.
             self.file.set_len(self.written).map_err(|cause| self.failed(cause))?;
             room.wait_longer().map_err(|full| self.failed(io::Error::other(full)))?;
+            struck = true;
+        }
+        if let Some(room) = self.room.as_ref().filter(|_| struck) {
+            room.went_on();
         }
         self.buffer.clear();
         self.written = written;

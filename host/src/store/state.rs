@@ -102,6 +102,14 @@ impl From<ArrowError> for WriteError {
 }
 
 impl StateStore {
+    /// Makes sure that the state in `folder`, if there is one, is this project's and can be read here. Nothing is touched.
+    ///
+    /// # Errors
+    /// It is another project's or was written by a newer Millrace, or it cannot be told whose it is.
+    pub fn check_owner(folder: &Path, project: &str) -> Result<(), StoreError> {
+        header::read(folder, project).map(drop)
+    }
+
     /// Opens the state in `folder`, made where it does not exist.
     ///
     /// # Errors

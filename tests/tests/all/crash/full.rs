@@ -170,27 +170,40 @@ fn it_survives_a_full_disk() {
     assert!(running.process.wait(START).success(), "{}", running.process.said());
 
     // Others take the very last byte at any moment: it waits, or ends with a word and goes on when it is started again.
-    for round in 4..8 {
+    for round in 4..7 {
         bring(round);
         let mut process = full.command(2).start();
         wait(Duration::from_millis(drawn_pause(round)));
         disk.fill(0);
         wait(Duration::from_millis(200));
-        if let Some(status) = process.ended() {
-            eprintln!("DBG ended {}", process.said());
-            let said = process.said();
-            assert_eq!(status.code(), Some(1), "{said}");
-            assert!(said.contains("the disk is full: make room and start again"), "{said}");
-        } else if round % 2 == 0 {
-            process.kill();
-        }
         disk.make_room();
-        if process.ended().is_none() {
-            wait(Duration::from_millis(200));
+        wait(Duration::from_millis(100));
+        match process.ended() {
+            Some(_) => says_why_it_ended(process),
+            None => process.kill(),
+        }
+    }
+
+    // Without a reserve it writes until a write fails: of a store, which ends it, or of the file, which is tried again.
+    for round in 7..10 {
+        bring(round);
+        let mut process = full.command(2).args(["--set", "runtime.min-free=0"]).start();
+        process.line("serving on", START);
+        wait(Duration::from_millis(drawn_pause(round) / 4));
+        disk.fill(0);
+        let ended = wait_for("a write that fails", START, || match process.said().contains("takes no more") {
+            true => Some(false),
+            false => process.ended().map(|_| true),
+        });
+        disk.make_room();
+        if ended {
+            says_why_it_ended(process);
+        } else {
+            process.line("there is room on the disk again", START);
             process.kill();
         }
     }
-    bring(8);
+    bring(10);
     full.finish(2);
     let straight = cards(kafka, "crash-full", "straight");
     straight.finish(2);
@@ -200,6 +213,13 @@ fn it_survives_a_full_disk() {
 /// Some while of a process's life, another one in each round.
 fn drawn_pause(round: usize) -> u64 {
     Drawn(round as u64).next(LONGEST)
+}
+
+fn says_why_it_ended(mut process: Running) {
+    let status = process.wait(START);
+    let said = process.said();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("the disk is full: make room and start again"), "{said}");
 }
 
 #[test]
