@@ -201,6 +201,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
     let first = Arc::new(Mutex::new(None));
     let outlets = Outlets {
         online: Box::new(FirstBarrier(first.clone())),
+        filler: None,
         log: None,
         dead_letters: DeadLetterWriter::open(letters.path(), limits)?,
         outputs: vec![Vec::new()],

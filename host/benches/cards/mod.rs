@@ -94,6 +94,7 @@ pub(crate) fn run(folder: &Path, engine: &Engine, keep: Keep) -> Result<(Duratio
     let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3_600) };
     let outlets = Outlets {
         online: Box::new(online),
+        filler: None,
         log: Some(LogWriter::open(&data.path().join("log"))?),
         dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits)?,
         outputs: vec![Vec::new()],

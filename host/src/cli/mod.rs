@@ -6,6 +6,7 @@ mod dead_letters;
 mod graph;
 mod held;
 mod log;
+mod online;
 mod project;
 mod recovery;
 mod run;
@@ -59,6 +60,8 @@ enum Command {
     Log(log::LogArgs),
     /// Show what reads what in a running project, and how far each has come
     Graph(graph::GraphArgs),
+    /// Rebuild a project's online store from its offline log
+    Online(online::OnlineArgs),
     /// List a project's dead letters, the rows in error; show one; replay them
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Simulate a stream of events: card transactions, purchases, drivers, a market
@@ -82,6 +85,7 @@ pub(super) fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Log(args) => log::log(&args),
         Command::Graph(args) => graph::graph(&args),
+        Command::Online(args) => online::online(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
         Command::Simulate(args) => simulate(args),
     };

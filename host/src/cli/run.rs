@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use millrace::config::plan::{OutputPlan, OutputTarget, Plan};
-use millrace::config::project::{Layout, OnlineStore, Project};
+use millrace::config::project::Project;
 use millrace::config::units::parse_duration;
 use millrace::sink::json_lines::JsonLinesSink;
 use millrace::sink::kafka::{Delivery, KafkaSink, Outgoing};
@@ -16,9 +16,7 @@ use millrace::sink::subscribers::{Hub, StreamKind};
 use millrace::sink::{Sink, SinkError};
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::log::LogWriter;
-use millrace::store::online::embedded::EmbeddedStore;
-use millrace::store::online::redis::{KeyVersion, RedisOptions, RedisStore};
-use millrace::store::online::{OnlineReader, OnlineWriter};
+use millrace::store::online::OnlineReader;
 use millrace::time::{Clock, SECOND, SystemClock};
 use millrace::topology::keeper::Summary;
 use millrace::topology::outlets::Outlets;
@@ -26,6 +24,7 @@ use millrace::topology::{self, Start};
 
 use super::administering::{self, Administering};
 use super::held::LOCK;
+use super::online::Online;
 use super::project::ProjectArgs;
 use super::recovery::{self, Recovered};
 use super::serving::{self, Reads, Serving};
@@ -144,22 +143,7 @@ fn workers(project: &Project) -> usize {
 
 /// Opens everything that rows go to.
 fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
-    let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
-    let (online, reader): (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) = match &project.online.store.value {
-        OnlineStore::Embedded => {
-            let (writer, reader) =
-                EmbeddedStore::open_at(&project.data_dir.join("online"), &views, recovered.state.term)?;
-            (Box::new(writer), Arc::new(reader))
-        }
-        OnlineStore::Redis { url } => {
-            let Layout::Feast = project.online.layout;
-            let key_version = if project.online.key_version == 2 { KeyVersion::V2 } else { KeyVersion::V3 };
-            let options =
-                RedisOptions { key_version, term: recovered.state.term, ..RedisOptions::new(url, &plan.name) };
-            let (writer, reader) = RedisStore::open(options, &views)?;
-            (Box::new(writer), Arc::new(reader))
-        }
-    };
+    let Online { writer: online, filler, reader } = Online::open(project, plan, recovered.state.term)?;
     let offline = plan.views.iter().any(|view| view.offline);
     let mut log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?) } else { None };
     if let Some(log) = &mut log {
@@ -179,7 +163,7 @@ fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Res
     let services = plan.services.iter().map(|service| sinks(StreamKind::Service, &service.name, &service.outputs));
     let services = services.collect::<Result<_, _>>()?;
     let (outbox, publishing) = recovered.outboxes(plan)?;
-    Ok((Outlets { online, log, dead_letters, outputs, services, outbox, publishing }, reader))
+    Ok((Outlets { online, filler, log, dead_letters, outputs, services, outbox, publishing }, reader))
 }
 
 /// The streams that can be listened to, and the names of the views and services that cannot.

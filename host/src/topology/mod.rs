@@ -18,6 +18,7 @@ mod message;
 pub mod outlets;
 pub mod publishing;
 mod reading;
+pub mod rebuilding;
 pub mod resume;
 mod retrying;
 mod running;
@@ -48,6 +49,7 @@ use crate::source::flow::{Flow, SourceTraits};
 use crate::source::intake::lanes;
 use crate::store::StoreError;
 use crate::store::input::InputLog;
+use crate::store::log::LogWriter;
 use crate::store::state::StateStore;
 use crate::time::{Clock, micros};
 use board::Board;
@@ -56,6 +58,7 @@ use keeper::{Keeper, Keeping};
 use message::{Message, Output};
 use outlets::Outlets;
 use reading::Reading;
+use rebuilding::{Rebuilder, Rebuilds};
 use resume::Resume;
 pub use running::Running;
 use sources::Shared;
@@ -160,6 +163,11 @@ impl Stop {
     /// Ready once it is time; nothing is ever sent on it.
     fn channel(&self) -> &Receiver<()> {
         &self.channel
+    }
+
+    /// Whether it is time to end.
+    fn is_over(&self) -> bool {
+        self.wait(Duration::ZERO)
     }
 
     /// Waits for a while; true if it is time to end.
@@ -287,6 +295,17 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         stop: stopped.clone(),
         clock: clock.clone(),
     };
+    let mark = resume_mark(committer.store.as_ref(), committer.before.as_ref());
+    let mut rebuilding = None;
+    let (rebuilds, watch) = match outlets.filler.take() {
+        None => (Arc::new(Rebuilds::none(&plan)), None),
+        Some(filler) => {
+            let log = outlets.log.as_ref().map(LogWriter::reader);
+            let (rebuilder, rebuilds, watch) = Rebuilder::new(&plan, filler, log, mark, stopped.clone());
+            rebuilding = Some(spawn("rebuilder", move || rebuilder.run())?);
+            (rebuilds, Some(watch))
+        }
+    };
     let keeper = Keeper::new(Keeping {
         plan: plan.clone(),
         outlets,
@@ -298,6 +317,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         committed: watching.clone(),
         services: resume.parts.get(plan.stages.len()..).unwrap_or_default().to_vec(),
         epoch,
+        watch,
     })?;
     let keeper = spawn("keeper", move || keeper.run(&kept))?;
     let (stop_sources, stopping) = watch::channel(false);
@@ -330,9 +350,16 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         source_names: plan.sources.iter().map(|source| source.name.clone()).collect(),
         waiting: watch::channel(vec!["the sources".to_owned()]).0,
         waits,
+        rebuilds,
+        rebuilding,
         epoch,
         committed: watching,
     })
+}
+
+/// By what the online store is known again: whose it is, and the epoch that all its rows are there of.
+fn resume_mark(store: Option<&StateStore>, before: Option<&Commit>) -> (u64, u64) {
+    (store.map_or(0, StateStore::id), before.map_or(0, |before| before.epoch))
 }
 
 /// What has to be known of the sources to read them in step.

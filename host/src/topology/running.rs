@@ -12,6 +12,7 @@ use super::board::Board;
 use super::committing::Committed;
 use super::keeper::Summary;
 use super::message::{Begin, Control};
+use super::rebuilding::Rebuilds;
 use super::waits::Waits;
 use super::{Entrances, TopologyError};
 use crate::engine::watermark::AFTER_ALL;
@@ -41,6 +42,8 @@ pub struct Running {
     pub(super) source_names: Vec<String>,
     pub(super) waiting: watch::Sender<Vec<String>>,
     pub(super) waits: Arc<Waits>,
+    pub(super) rebuilds: Arc<Rebuilds>,
+    pub(super) rebuilding: Option<JoinHandle<()>>,
     /// The number of the first epoch.
     pub(super) epoch: u64,
     pub(super) committed: watch::Receiver<Committed>,
@@ -55,6 +58,11 @@ impl Running {
     /// Where events can be handed in.
     pub fn entrances(&self) -> &Entrances {
         &self.entrances
+    }
+
+    /// Where the online store is rebuilt.
+    pub fn rebuilds(&self) -> &Arc<Rebuilds> {
+        &self.rebuilds
     }
 
     /// What is waited for before this is ready, in words: sources that have not been reached, stores and outputs that are
@@ -126,7 +134,7 @@ impl Running {
     /// Sources have ended: lets the workers finish, and gathers what they say.
     async fn finish(self, epoch: u64, failed: Option<TopologyError>) -> Result<Summary, TopologyError> {
         let begin = Begin { epoch, whole: self.committed.borrow().whole.clone() };
-        let Self { controls, threads, keeper, stop, .. } = self;
+        let Self { controls, threads, keeper, rebuilding, stop, .. } = self;
         let finished = tokio::task::spawn_blocking(move || {
             for control in &controls {
                 if control.send(Control::Finish(begin.clone())).is_err() {
@@ -144,6 +152,10 @@ impl Running {
                 result = more_telling(result, ended);
             }
             let kept = keeper.join().unwrap_or_else(|_| Err(TopologyError::Thread("the keeper panicked".into())));
+            drop(stop);
+            if rebuilding.is_some_and(|rebuilding| rebuilding.join().is_err()) {
+                result = more_telling(result, Err(TopologyError::Thread("the rebuilder panicked".into())));
+            }
             match kept {
                 Ok(summary) => result.map(|()| summary),
                 Err(error) => more_telling(result, Err(error)).and(Err(TopologyError::Stopped)),
@@ -164,6 +176,7 @@ impl Running {
             waiting.extend(self.board.stopped(index).map(|reason| format!("view {name} has stopped: {reason}")));
         }
         waiting.extend(self.waits.told(SHORT));
+        waiting.extend(self.rebuilds.missing());
         self.waits.record();
         self.waiting.send_if_modified(|known| {
             let changed = *known != waiting;

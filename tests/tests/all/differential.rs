@@ -187,6 +187,7 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
     });
     let outlets = Outlets {
         online: Box::new(Nowhere),
+        filler: None,
         log: None,
         dead_letters: DeadLetterWriter::open(&data.join("dead-letters"), limits).unwrap(),
         outputs: outputs.collect(),

@@ -16,6 +16,7 @@ mod fraud;
 mod hazelcast;
 mod layers;
 mod market;
+mod online;
 mod outputs;
 mod partitions;
 mod process;
