@@ -227,6 +227,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
             batch_rows: 1_024,
             max_skew: None,
             interval: Duration::from_secs(3_600),
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),

@@ -118,6 +118,7 @@ pub(crate) fn run(folder: &Path, engine: &Engine, keep: Keep) -> Result<(Duratio
             batch_rows: project.runtime.batch_rows,
             max_skew: project.runtime.max_skew,
             interval: keep.interval.unwrap_or(project.checkpoint.interval),
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),

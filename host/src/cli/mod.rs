@@ -20,8 +20,12 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use millrace::simulate::{self, SimulateArgs};
 use millrace::time::{Clock, SystemClock};
+use millrace::topology::TopologyError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// The exit code of a run that was stopped without a last checkpoint, since something was away: EX_TEMPFAIL of sysexits.
+const TRY_AGAIN: u8 = 75;
 
 const ABOUT: &str = "\
 Event streams in, features out, with logic that you bring as WebAssembly components.
@@ -93,7 +97,10 @@ pub(super) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(TopologyError::GaveUp { .. }) => ExitCode::from(TRY_AGAIN),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

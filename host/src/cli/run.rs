@@ -30,6 +30,9 @@ use super::recovery::{self, Recovered};
 use super::serving::{self, Reads, Serving};
 use super::stop_on_signal;
 
+/// How long calls that are under way may take at the end.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// Run a project: read its sources, keep its features, serve them
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -40,7 +43,8 @@ Examples:
 
 A run that is started again goes on where its last checkpoint was, whatever ended it; to begin afresh, name another
 folder: --set project.data-dir=data2. Ctrl-C or SIGTERM finishes what was read, makes a last checkpoint and exits 0 (1 if
-a view had stopped); once more exits at once.")]
+a view had stopped; 75 if a store or a topic is away for longer than checkpoint.stop-timeout: nothing is lost, and the
+next run goes on from the checkpoint before); once more exits at once.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
     project: ProjectArgs,
@@ -79,7 +83,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     recovered.begin(outlets.log.as_ref(), &outlets.dead_letters)?;
     let letters = outlets.dead_letters.reader();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stop = stop_on_signal().context("signals")?;
         let bounded = plan.sources.iter().all(|source| source.kind.is_bounded());
@@ -97,6 +101,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             batch_rows: project.runtime.batch_rows,
             max_skew: project.runtime.max_skew,
             interval: project.checkpoint.interval,
+            stop_timeout: project.checkpoint.stop_timeout,
             until_idle: args.until_idle,
             outlets,
             clock: clock.clone(),
@@ -117,7 +122,10 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
         }
         admin.end().await?;
         stopped_views(&summary)
-    })
+    });
+    // A call that never returns is not waited for.
+    runtime.shutdown_timeout(LEAVE);
+    done
 }
 
 /// One owner of a project's state.

@@ -31,7 +31,7 @@ mod worker;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -92,9 +92,26 @@ pub enum TopologyError {
     /// A thread could not be started, or died.
     #[error("{0}")]
     Thread(String),
+    /// Somebody asked for the end, and something that is away kept it up for too long.
+    #[error(
+        "stopped without a last checkpoint, which was waited for for {after:?}{}; nothing is lost: the next start goes on \
+         from epoch {epoch}", waited(.waited_for)
+    )]
+    GaveUp {
+        /// How long it was waited for.
+        after: Duration,
+        /// What was away.
+        waited_for: Vec<String>,
+        /// The newest epoch that counts.
+        epoch: u64,
+    },
     /// Something else has failed; that one says why.
     #[error("stopped")]
     Stopped,
+}
+
+fn waited(waited_for: &[String]) -> String {
+    if waited_for.is_empty() { String::new() } else { format!(": {}", waited_for.join("; ")) }
 }
 
 impl From<arrow::error::ArrowError> for TopologyError {
@@ -125,6 +142,7 @@ impl Blame for TopologyError {
             Self::Source(error) => error.fault(),
             Self::Store(error) => error.fault(),
             Self::Sink(error) => error.fault(),
+            Self::GaveUp { .. } => Fault::External,
             Self::Thread(_) | Self::Stopped => Fault::Internal,
         }
     }
@@ -188,6 +206,8 @@ pub struct Start {
     pub max_skew: Option<Duration>,
     /// From one epoch to the next.
     pub interval: Duration,
+    /// How long the end may take once somebody asks for it, before what is away is no longer waited for.
+    pub stop_timeout: Duration,
     /// Ends the run when no source has given an event for this long.
     pub until_idle: Option<Duration>,
     /// Where things go.
@@ -219,7 +239,8 @@ pub struct State {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state } = start;
+    let Start { plan, workers, batch_rows, max_skew, interval, stop_timeout, until_idle, .. } = start;
+    let Start { mut outlets, clock, opener, state, .. } = start;
     let (store, term, resume, before, input) = match state {
         Some(State { store, term, resume, before, input }) => (Some(store), term, resume, before, input),
         None => (None, 0, Resume::default(), None, None),
@@ -338,13 +359,14 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         flow,
         clock,
         interval,
+        stop_timeout,
         until_idle,
         sources,
         stop_sources,
         controls,
         threads,
         keeper,
-        stop,
+        stop: Arc::new(Mutex::new(Some(stop))),
         entrances,
         views: plan.views.iter().map(|view| view.name.clone()).collect(),
         source_names: plan.sources.iter().map(|source| source.name.clone()).collect(),

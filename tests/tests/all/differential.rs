@@ -207,6 +207,7 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
             batch_rows: way.batch,
             max_skew: max_skew.map(Duration::from_millis),
             interval: if cut.is_some() { Duration::from_millis(2) } else { Duration::from_secs(60) },
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock,
