@@ -13,6 +13,7 @@ mod durable;
 mod feed;
 mod formats;
 mod fraud;
+mod growth;
 mod hazelcast;
 mod layers;
 mod market;
