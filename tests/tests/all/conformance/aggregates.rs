@@ -61,7 +61,12 @@ impl Udf {
             for _ in 0..2 {
                 let mut bound = self.bind(language, options);
                 run.starts_empty(&mut bound, &initial);
-                assert_eq!(run.fold(&mut bound, &initial, &groups, input), (whole.clone(), rejected.clone()), "{}", run.place);
+                assert_eq!(
+                    run.fold(&mut bound, &initial, &groups, input),
+                    (whole.clone(), rejected.clone()),
+                    "{}",
+                    run.place
+                );
                 run.evaluates(&mut bound, &whole);
                 run.folds_in_pieces(&mut bound, (&initial, &whole), &groups, input);
                 run.merges(&mut bound, options, &groups, input);

@@ -79,7 +79,8 @@ fn narrow_numbers_and_columns_without_nulls_are_widened() {
         let full = [vec![float(1.0)], vec![float(1.5)]];
         assert_same(&transformed(language, "multiply", "value float64", &full), &wanted, name);
 
-        let whole: Vec<Row> = [i64::from(i32::MIN), i64::from(i32::MAX), -1, 0].map(|value| vec![Cell::Int(value)]).into();
+        let whole: Vec<Row> =
+            [i64::from(i32::MIN), i64::from(i32::MAX), -1, 0].map(|value| vec![Cell::Int(value)]).into();
         assert_same(&transformed(language, "fail", "value int32", &whole), &whole, name);
 
         let lists = [vec![Cell::List(vec![float(1.5), Cell::Null])], vec![Cell::List(vec![])]];
@@ -128,6 +129,12 @@ fn what_does_not_fit_is_named_with_what_it_is_and_what_was_wanted() {
         says(language, true, "sessions", "time int64", &["`time`", "int64", "timestamp"]);
         says(language, true, "mean", "value boolean?", &["`value`", "boolean", "float64"]);
         // All at once.
-        says(language, false, "echo", "b utf8, i utf8, f utf8, t utf8, z utf8, lf utf8", &["`b`", "`i`", "`t`", "`ls`"]);
+        says(
+            language,
+            false,
+            "echo",
+            "b utf8, i utf8, f utf8, t utf8, z utf8, lf utf8",
+            &["`b`", "`i`", "`t`", "`ls`"],
+        );
     }
 }

@@ -15,13 +15,8 @@ pub(super) struct Language {
 }
 
 /// What a call may use here: enough for an interpreter on a machine with other things to do.
-pub(super) const LIMITS: Limits = Limits {
-    time: Duration::from_secs(60),
-    memory: 512 << 20,
-    rows: 1 << 20,
-    bytes: 512 << 20,
-    state: 4 << 20,
-};
+pub(super) const LIMITS: Limits =
+    Limits { time: Duration::from_secs(60), memory: 512 << 20, rows: 1 << 20, bytes: 512 << 20, state: 4 << 20 };
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     // Compiling an interpreter takes ten seconds and more: once is enough.
