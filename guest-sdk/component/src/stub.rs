@@ -13,7 +13,10 @@ const FUNCTIONS: [(&str, &str); 19] = [
     ("args_get", "(param i32 i32) (result i32) (i32.const 0)"),
     ("args_sizes_get", COUNTS),
     ("clock_res_get", "(param i32 i32) (result i32) (i64.store (local.get 1) (i64.const 1000)) (i32.const 0)"),
-    ("clock_time_get", "(param i32 i64 i32) (result i32) (i64.store (local.get 2) (i64.const 1000000000)) (i32.const 0)"),
+    (
+        "clock_time_get",
+        "(param i32 i64 i32) (result i32) (i64.store (local.get 2) (i64.const 1000000000)) (i32.const 0)",
+    ),
     ("environ_get", "(param i32 i32) (result i32) (i32.const 0)"),
     ("environ_sizes_get", COUNTS),
     ("fd_close", "(param i32) (result i32) (i32.const 8)"),

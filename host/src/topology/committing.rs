@@ -19,9 +19,11 @@ use tokio::sync::watch;
 use super::durable::Journals;
 use super::publishing::Publishing;
 use super::retrying::retrying;
+use super::waits::For;
 use super::{Stop, TopologyError, spawn};
 use crate::engine::checkpoint::{Commit, PartitionMark, Protocol, SourceMark, Step};
 use crate::engine::state::Part;
+use crate::failpoint::{self, Point};
 use crate::record::Origin;
 use crate::store::state::StateStore;
 use crate::time::Clock;
@@ -144,6 +146,7 @@ impl Committer {
             self.let_go(&epoch)?;
         }
         self.publish()?;
+        failpoint::reach(Point::Telling);
         self.tell(&epoch);
         let took = self.clock.now().saturating_sub(began);
         metrics::histogram!("millrace_checkpoint_seconds").record(float(took.unsigned_abs()) / 1e6);
@@ -157,7 +160,7 @@ impl Committer {
         let Some(publishing) = &mut self.publishing else { return Ok(()) };
         let mut tries = 0_u32;
         let away = &self.away;
-        let published = retrying(&self.stop, "the output", || {
+        let published = retrying(&self.stop, For::Topic, || {
             away.store(tries > 0, Ordering::Relaxed);
             tries = tries.saturating_add(1);
             publishing.publish()

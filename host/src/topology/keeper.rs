@@ -20,6 +20,7 @@ use super::{Stop, TopologyError};
 use crate::config::plan::Plan;
 use crate::engine::checkpoint::PartitionMark;
 use crate::engine::emission::{Emission, EmissionKind};
+use crate::engine::exchange::Gathering;
 use crate::engine::front::FrontPlan;
 use crate::engine::state::Part;
 use crate::record::Origin;
@@ -100,42 +101,31 @@ impl Keeper {
         })
     }
 
-    /// Runs until all workers are gone, and then makes safe what is left. `outputs` are theirs, one each: one that is
-    /// behind its barrier is not listened to until the others are, for what it gives is not of the epoch.
+    /// Runs until all workers are gone, and then makes safe what is left. `outputs` are theirs, one each.
     pub(super) fn run(mut self, outputs: &[Receiver<Output>]) -> Result<Summary, TopologyError> {
-        let mut workers: Vec<(bool, &Receiver<Output>)> = outputs.iter().map(|worker| (true, worker)).collect();
-        loop {
+        let mut gathering = Gathering::new(outputs.len());
+        while !gathering.is_over() {
             while self.away.load(Ordering::Relaxed) {
                 if self.writing.stop.wait(LOOK) {
                     return Err(TopologyError::Stopped);
                 }
             }
             let mut select = Select::new();
-            let open: Vec<usize> =
-                (0..workers.len()).filter(|at| workers.get(*at).is_some_and(|(open, _)| *open)).collect();
-            for at in &open {
-                if let Some((_, worker)) = workers.get(*at) {
-                    select.recv(worker);
-                }
+            let listened: Vec<(usize, &Receiver<Output>)> =
+                outputs.iter().enumerate().filter(|(worker, _)| gathering.listens(*worker)).collect();
+            for (_, outputs) in &listened {
+                select.recv(outputs);
             }
-            if open.is_empty() {
-                break;
-            }
-            let ready = select.ready();
-            let Some((at, worker)) = open.get(ready).and_then(|at| Some((*at, workers.get(*at)?.1))) else { continue };
-            match worker.try_recv() {
+            let Some((worker, outputs)) = listened.get(select.ready()) else { continue };
+            match outputs.try_recv() {
                 Ok(Output::ShardDone { epoch }) => {
-                    if let Some((open, _)) = workers.get_mut(at) {
-                        *open = false;
-                    }
-                    if workers.iter().all(|(open, _)| !open) {
+                    if gathering.done(*worker) {
                         self.end(epoch)?;
-                        workers.iter_mut().for_each(|(open, _)| *open = true);
                     }
                 }
                 Ok(output) => self.take(output)?,
                 Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => drop(workers.remove(at)),
+                Err(TryRecvError::Disconnected) => gathering.gone(*worker),
             }
         }
         self.leave_out_stopped()?;

@@ -24,6 +24,7 @@ mod running;
 mod shard;
 mod sources;
 mod stages;
+mod waits;
 mod ways;
 mod worker;
 
@@ -41,6 +42,7 @@ use crate::engine::checkpoint::Commit;
 use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
+use crate::room::Reserve;
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::source::flow::{Flow, SourceTraits};
@@ -60,6 +62,7 @@ pub use running::Running;
 use sources::Shared;
 pub use sources::{Entrances, Opener};
 use stages::Stages;
+use waits::Waits;
 use worker::{Channels, Worker};
 
 /// How many messages wait between two workers, and how many outputs for the keeper.
@@ -137,16 +140,22 @@ fn stop_view(board: &Board, name: &str, view: u16, reason: &dyn Display) {
     }
 }
 
-/// Told to all threads that everything is to end at once.
+/// Told to all threads that everything is to end at once; where they say what they wait for until then.
 #[derive(Clone, Debug)]
 struct Stop {
     channel: Receiver<()>,
+    waits: Arc<Waits>,
 }
 
 impl Stop {
-    fn new() -> (Sender<()>, Self) {
+    fn new(clock: &Arc<dyn Clock>) -> (Sender<()>, Self) {
         let (sender, channel) = bounded(0);
-        (sender, Self { channel })
+        (sender, Self { channel, waits: Arc::new(Waits::new(clock.clone())) })
+    }
+
+    /// What is waited for.
+    fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// Ready once it is time; nothing is ever sent on it.
@@ -182,6 +191,8 @@ pub struct Start {
     pub opener: Option<Box<Opener>>,
     /// Where its state is kept, and what it goes on from; none: what it knows ends with it.
     pub state: Option<State>,
+    /// What stays free on the disks that its stores and files were opened within.
+    pub reserve: Reserve,
 }
 
 /// What outlives a topology, and what it goes on from.
@@ -203,7 +214,8 @@ pub struct State {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state } = start;
+    let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state, reserve } =
+        start;
     let (store, term, resume, before, input) = match state {
         Some(State { store, term, resume, before, input }) => (Some(store), term, resume, before, input),
         None => (None, 0, Resume::default(), None, None),
@@ -211,7 +223,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     let journals = durable::open(input, &plan, &clock)?;
     let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers, plan.meetings()));
     let flow = Arc::new(Flow::new(max_skew.map(micros), traits(&plan), clock.now()));
-    let (stop, stopped) = Stop::new();
+    let (stop, stopped) = Stop::new(&clock);
     let (intake, receivers) = lanes(workers);
     // Lane 0 is for what sources give, lane d for the stages that have d on their way.
     let lanes_between = plan.depth().max(1);
@@ -241,7 +253,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         let (outputs, given) = bounded::<Output>(OUTPUTS);
         kept.push(given);
         let reading = Reading::new(&plan, index, workers, board.clone(), flow.clone(), &resume)?;
-        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone(), &clock)?;
+        let stages = Stages::new(&plan, index, workers, board.clone(), &clock)?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs, control: controlled, stop: stopped.clone() };
         let mut worker = Worker::new(reading, stages, channels, clock.clone());
@@ -261,6 +273,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     let whole =
         |store: &StateStore| stages.iter().map(|id| resume.shards != workers || store.wants_whole(id)).collect();
     let whole = store.as_ref().map(whole);
+    let waits = stopped.waits.clone();
     let (committed, watching) = watch::channel(Committed { epoch: epoch - 1, whole });
     let committer = Committer {
         store,
@@ -320,8 +333,10 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         views: plan.views.iter().map(|view| view.name.clone()).collect(),
         source_names: plan.sources.iter().map(|source| source.name.clone()).collect(),
         waiting: watch::channel(vec!["the sources".to_owned()]).0,
+        waits,
         epoch,
         committed: watching,
+        reserve,
     })
 }
 

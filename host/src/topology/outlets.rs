@@ -13,9 +13,11 @@ use arrow::datatypes::TimestampMicrosecondType;
 use super::committing::OutletMarks;
 use super::publishing::Publishing;
 use super::retrying::retrying;
+use super::waits::For;
 use super::{Stop, TopologyError};
 use crate::config::plan::{Plan, ViewPlan};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
+use crate::failpoint::{self, Point};
 use crate::record::{DeadLetter, Origin};
 use crate::sink::Sink;
 use crate::store::dead_letter::{DeadLetterWriter, NamedLetter};
@@ -59,7 +61,8 @@ impl Writing {
         for output in outputs.get_mut(index).into_iter().flatten() {
             output.write(&emission.batch, emission.deleted.as_ref())?;
             hold(outbox, self.epoch, output)?;
-            retrying(&self.stop, "the output", || output.drain())?;
+            retrying(&self.stop, waited_for(output), || output.drain())?;
+            failpoint::reach(Point::OutputsWritten);
         }
         Ok(())
     }
@@ -71,7 +74,7 @@ impl Writing {
             for output in services.get_mut(service).into_iter().flatten() {
                 output.write(&rows, None)?;
                 hold(outbox, self.epoch, output)?;
-                retrying(&self.stop, "the output", || output.drain())?;
+                retrying(&self.stop, waited_for(output), || output.drain())?;
             }
         }
         Ok(())
@@ -111,13 +114,13 @@ impl Writing {
             positions: positions.collect(),
         };
         match &emission.deleted {
-            None => retrying(&self.stop, "the store", || log.append(&header, &emission.batch).map(drop)),
+            None => retrying(&self.stop, For::Log, || log.append(&header, &emission.batch).map(drop)),
             Some(deleted) => {
                 let live = filter_record_batch(&emission.batch, &not(deleted)?)?;
-                retrying(&self.stop, "the store", || log.append(&header, &live).map(drop))?;
+                retrying(&self.stop, For::Log, || log.append(&header, &live).map(drop))?;
                 let gone = filter_record_batch(&emission.batch, deleted)?;
                 let header = ChunkHeader { kind: ChunkKind::Tombstone, ..header };
-                retrying(&self.stop, "the store", || log.append(&header, &gone).map(drop))
+                retrying(&self.stop, For::Log, || log.append(&header, &gone).map(drop))
             }
         }
     }
@@ -141,7 +144,9 @@ impl Writing {
             }
         };
         let batch = OnlineBatch { created, ..online_batch(view, online.clone(), &rows, deleted) };
-        retrying(&self.stop, "the store", || self.outlets.online.write(&batch))
+        retrying(&self.stop, For::Online, || self.outlets.online.write(&batch))?;
+        failpoint::reach(Point::OnlineWritten);
+        Ok(())
     }
 
     /// Keeps rows in error.
@@ -155,7 +160,7 @@ impl Writing {
         };
         let letters: Vec<NamedLetter<'_>> = letters.iter().map(named).collect();
         let now = self.clock.now();
-        let dropped = retrying(&self.stop, "the store", || self.outlets.dead_letters.append(now, &letters))?;
+        let dropped = retrying(&self.stop, For::DeadLetters, || self.outlets.dead_letters.append(now, &letters))?;
         metrics::counter!("millrace_dead_letters_dropped_total").increment(dropped);
         Ok(())
     }
@@ -173,14 +178,18 @@ impl Writing {
 
     /// Waits until everything that was written is safe.
     pub(super) fn flush(&mut self) -> Result<(), TopologyError> {
-        retrying(&self.stop, "the store", || self.outlets.online.flush())?;
+        retrying(&self.stop, For::Online, || self.outlets.online.flush())?;
+        failpoint::reach(Point::OnlineSettled);
         if let Some(log) = &mut self.outlets.log {
-            retrying(&self.stop, "the store", || log.flush().map(drop))?;
+            retrying(&self.stop, For::Log, || log.flush().map(drop))?;
         }
-        retrying(&self.stop, "the store", || self.outlets.dead_letters.flush())?;
+        failpoint::reach(Point::LogSettled);
+        retrying(&self.stop, For::DeadLetters, || self.outlets.dead_letters.flush())?;
+        failpoint::reach(Point::LettersSettled);
         for output in self.outlets.outputs.iter_mut().chain(&mut self.outlets.services).flatten() {
-            retrying(&self.stop, "the output", || output.flush())?;
+            retrying(&self.stop, waited_for(output), || output.flush())?;
         }
+        failpoint::reach(Point::Settled);
         Ok(())
     }
 }
@@ -201,6 +210,14 @@ fn online_batch(
         features: rest.iter().skip(1).cloned().collect(),
         deleted,
         created: None,
+    }
+}
+
+/// What is waited for where an output is.
+fn waited_for(output: &Sink) -> For {
+    match output {
+        Sink::File(_) | Sink::Subscribers(_) => For::File,
+        Sink::Kafka(_) | Sink::Outbox(_) => For::Topic,
     }
 }
 

@@ -12,11 +12,16 @@ use super::board::Board;
 use super::committing::Committed;
 use super::keeper::Summary;
 use super::message::{Begin, Control};
+use super::waits::Waits;
 use super::{Entrances, TopologyError};
 use crate::engine::watermark::AFTER_ALL;
+use crate::room::Reserve;
 use crate::source::SourceError;
 use crate::source::flow::Flow;
-use crate::time::{Clock, Micros, micros};
+use crate::time::{Clock, Micros, SECOND, micros};
+
+/// What is waited for no longer than this is not worth a word.
+const SHORT: Micros = SECOND;
 
 /// A topology at work.
 pub struct Running {
@@ -36,9 +41,11 @@ pub struct Running {
     pub(super) views: Vec<String>,
     pub(super) source_names: Vec<String>,
     pub(super) waiting: watch::Sender<Vec<String>>,
+    pub(super) waits: Arc<Waits>,
     /// The number of the first epoch.
     pub(super) epoch: u64,
     pub(super) committed: watch::Receiver<Committed>,
+    pub(super) reserve: Reserve,
 }
 
 impl Running {
@@ -52,7 +59,8 @@ impl Running {
         &self.entrances
     }
 
-    /// What is waited for before this is ready, in words; nothing once every source has been reached.
+    /// What is waited for before this is ready, in words: sources that have not been reached, stores and outputs that are
+    /// away; and views that have stopped.
     pub fn waiting_for(&self) -> watch::Receiver<Vec<String>> {
         self.waiting.subscribe()
     }
@@ -120,7 +128,7 @@ impl Running {
     /// Sources have ended: lets the workers finish, and gathers what they say.
     async fn finish(self, epoch: u64, failed: Option<TopologyError>) -> Result<Summary, TopologyError> {
         let begin = Begin { epoch, whole: self.committed.borrow().whole.clone() };
-        let Self { controls, threads, keeper, stop, .. } = self;
+        let Self { controls, threads, keeper, stop, reserve, .. } = self;
         let finished = tokio::task::spawn_blocking(move || {
             for control in &controls {
                 if control.send(Control::Finish(begin.clone())).is_err() {
@@ -132,8 +140,9 @@ impl Running {
             for thread in threads {
                 let ended = thread.join().unwrap_or_else(|_| Err(TopologyError::Thread("a worker panicked".into())));
                 if ended.is_err() {
-                    // The others would wait for it.
+                    // The others would wait for it, and for room on the disk.
                     stop.take();
+                    reserve.end();
                 }
                 result = more_telling(result, ended);
             }
@@ -157,6 +166,9 @@ impl Running {
         for (index, name) in self.views.iter().enumerate() {
             waiting.extend(self.board.stopped(index).map(|reason| format!("view {name} has stopped: {reason}")));
         }
+        waiting.extend(self.waits.told(SHORT));
+        self.waits.record();
+        waiting.extend(self.reserve.look().into_iter().map(|full| full.to_string()));
         self.waiting.send_if_modified(|known| {
             let changed = *known != waiting;
             *known = waiting;

@@ -1,8 +1,7 @@
 //! A worker's stateful half: the shards that it owns, one of each stage, from keyed rows to feature rows and to the
 //! stages behind.
 //!
-//! Always true: a stage's watermark is the least of what its inputs say, of all workers; what a barrier follows is given
-//! out before the barrier goes on, and before the worker says that it is done.
+//! Always true: a stage's watermark is the least of what its inputs say, of all workers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,12 +25,8 @@ pub(super) struct Stages {
     reaching: Vec<BTreeSet<u16>>,
     /// The views' names.
     names: Vec<String>,
-    /// For each epoch how many senders have sent its barrier on each lane.
-    barriers: BTreeMap<u64, Vec<usize>>,
     /// What the shards are to export at the barriers to come.
     begun: BTreeMap<u64, Option<Arc<[bool]>>>,
-    lanes: usize,
-    senders: usize,
     board: Arc<Board>,
 }
 
@@ -42,17 +37,14 @@ pub(super) struct Results {
     pub(super) outputs: Vec<Output>,
     /// For stages behind, by lane.
     pub(super) given: Vec<(usize, Given)>,
-    /// The epoch whose barrier has come from everywhere with this message.
-    pub(super) aligned: Option<u64>,
 }
 
 impl Stages {
-    /// The stateful half of worker `worker`, fed by `senders` workers over `lanes` lanes.
+    /// The stateful half of worker `worker`, fed by `senders` workers.
     pub(super) fn new(
         plan: &Plan,
         worker: usize,
         senders: usize,
-        lanes: usize,
         board: Arc<Board>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, TopologyError> {
@@ -62,10 +54,7 @@ impl Stages {
             views: plan.stages.iter().map(|stage| stage.view).collect(),
             reaching: plan.reaching(),
             names: plan.views.iter().map(|view| view.name.clone()).collect(),
-            barriers: BTreeMap::new(),
             begun: BTreeMap::new(),
-            lanes,
-            senders,
             board,
         })
     }
@@ -87,8 +76,8 @@ impl Stages {
         self.begun.insert(begin.epoch, begin.whole);
     }
 
-    /// Takes a message of one sender from one lane.
-    pub(super) fn take(&mut self, lane: usize, sender: usize, message: Message, results: &mut Results) {
+    /// Takes a message of one sender; its barriers are the exchange's.
+    pub(super) fn take(&mut self, sender: usize, message: Message, results: &mut Results) {
         match message {
             Message::Data { stage, input, batch, positions } => {
                 self.run(stage, results, |shard, work| shard.fold(input, &batch, positions.as_deref(), work));
@@ -96,7 +85,7 @@ impl Stages {
             Message::Progress { stage, input, progress, newest } => {
                 self.run(stage, results, |shard, work| shard.progress(input, sender, progress, newest, work));
             }
-            Message::Barrier(epoch) => self.barrier(lane, epoch, results),
+            Message::Barrier(_) => {}
         }
     }
 
@@ -146,30 +135,12 @@ impl Stages {
         }
     }
 
-    /// Notes a barrier; once it has come from all senders on all lanes up to one, it goes out on the next.
-    fn barrier(&mut self, lane: usize, epoch: u64, results: &mut Results) {
-        let (lanes, senders) = (self.lanes, self.senders);
-        let counts = self.barriers.entry(epoch).or_insert_with(|| vec![0; lanes]);
-        if let Some(count) = counts.get_mut(lane) {
-            *count += 1;
+    /// An epoch's barrier has come from everywhere: gives out the state, where it is kept, and says that all was given.
+    pub(super) fn end(&mut self, epoch: u64, results: &mut Results) {
+        if let Some(whole) = self.begun.remove(&epoch).flatten() {
+            self.export(&whole, results);
         }
-        let whole = counts.iter().take_while(|count| **count == senders).count();
-        if counts.get(lane).is_none_or(|count| *count < senders) || whole <= lane {
-            return;
-        }
-        for next in lane + 1..=whole {
-            if next < lanes {
-                let messages = (0..senders).map(|receiver| (receiver, Message::Barrier(epoch))).collect();
-                results.given.push((next, Given { messages, dead: Vec::new() }));
-            } else {
-                self.barriers.remove(&epoch);
-                if let Some(whole) = self.begun.remove(&epoch).flatten() {
-                    self.export(&whole, results);
-                }
-                results.outputs.push(Output::ShardDone { epoch });
-                results.aligned = Some(epoch);
-            }
-        }
+        results.outputs.push(Output::ShardDone { epoch });
     }
 
     /// Gives out the shards' state.

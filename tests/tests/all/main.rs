@@ -27,4 +27,5 @@ mod redis;
 mod servers;
 mod serving;
 mod sources;
+mod udf;
 mod udfs;
