@@ -15,6 +15,7 @@ mod feed;
 mod formats;
 mod fraud;
 mod hazelcast;
+mod interpreted;
 mod layers;
 mod market;
 mod outputs;
