@@ -150,7 +150,7 @@ fn the_benchmarks_do_the_same_work() {
         .map(|row| vec![float(f64::from(row)), Cell::Bool(row % 3 == 0), text(format!("Shop ZZ @[`{{ {row:05}"))])
         .collect();
     let (wanted, _) = transformed("bench_transform", "vectorised", given, "{}", &input).unwrap();
-    for file in ["bench_transform", "bench_transform_c", "bench_transform_go"] {
+    for file in ["bench_transform", "bench_c", "bench_go"] {
         for name in ["row_closure", "vectorised"] {
             let Some((got, _)) = transformed(file, name, given, "{}", &input) else { continue };
             assert_same(&got, &wanted, &format!("{file} {name}"));
