@@ -36,7 +36,7 @@ async function tool(name) {
     const { exports, main } = JSON.parse(await readFile(join(at, "package.json"), "utf8"));
     return import(pathToFileURL(join(at, exports?.import ?? main)).href);
   }
-  return fail(`${name} is missing: cd ${HERE} && npm ci --ignore-scripts`);
+  return fail(`${name} is missing: cd ${HERE} && npm install --ignore-scripts`);
 }
 
 /** The author's file and the SDK in one module, with where its lines come from. */

@@ -27,7 +27,6 @@ static double depth(mr_list sizes, int64_t levels)
 
 MR_TRANSFORM(order_book_imbalance, BOOK, PRESSURE, LEVELS)
 {
-    if (options->levels < 1) return mr_fail("`levels` must be at least 1");
     if (in->bid_prices.len != in->bid_sizes.len || in->ask_prices.len != in->ask_sizes.len)
         return mr_reject("not a size for each price");
     double bids = depth(in->bid_sizes, options->levels), asks = depth(in->ask_sizes, options->levels);
@@ -48,5 +47,7 @@ MR_TRANSFORM(order_book_imbalance, BOOK, PRESSURE, LEVELS)
     }
     return MR_KEEP;
 }
+
+MR_CHECK(order_book_imbalance) { return options->levels < 1 ? "`levels` must be at least 1" : NULL; }
 
 MR_EXPORT_TRANSFORMS(order_book_imbalance)

@@ -202,10 +202,45 @@ void mr_grow(mr_builder *builder);
 /* Notes whether the row that comes next has a value. */
 void mr_note(mr_builder *builder, bool present);
 void mr_put_none(mr_builder *builder);
-void mr_put_bytes(mr_builder *builder, const void *bytes, size_t len);
 void mr_put_list(mr_builder *builder, mr_list list);
 void mr_put_map(mr_builder *builder, mr_map map);
-void mr_put_boolean(mr_builder *builder, bool value);
+void mr_grow_values(mr_builder *builder, size_t len);
+
+static inline void mr_put_boolean(mr_builder *builder, bool value)
+{
+    size_t row = builder->rows, place = row % 8;
+    if (row == builder->capacity) mr_grow(builder);
+    if (builder->validity != NULL) mr_note(builder, true);
+    /* What stands behind the last row is nobody's. */
+    builder->values[row / 8] = (uint8_t)((builder->values[row / 8] & ((1 << place) - 1)) | value << place);
+    builder->rows++;
+}
+
+/* Most texts are short: a call would cost more than the copying. */
+static inline void mr_copy(uint8_t *to, const uint8_t *from, size_t len)
+{
+    if (len > 16) {
+        memcpy(to, from, len);
+    } else if (len >= 8) {
+        uint64_t first, last;
+        memcpy(&first, from, 8);
+        memcpy(&last, from + len - 8, 8);
+        memcpy(to, &first, 8);
+        memcpy(to + len - 8, &last, 8);
+    } else {
+        while (len-- > 0) to[len] = from[len];
+    }
+}
+
+static inline void mr_put_bytes(mr_builder *builder, const void *bytes, size_t len)
+{
+    if (builder->rows == builder->capacity) mr_grow(builder);
+    if (builder->validity != NULL) mr_note(builder, true);
+    if (builder->values_capacity - builder->len < len) mr_grow_values(builder, len);
+    mr_copy(builder->values + builder->len, (const uint8_t *)bytes, len);
+    builder->len += len;
+    builder->offsets[++builder->rows] = (int32_t)builder->len;
+}
 static inline void mr_put_utf8(mr_builder *builder, mr_text text) { mr_put_bytes(builder, text.ptr, text.len); }
 static inline void mr_put_binary(mr_builder *builder, mr_bytes bytes) { mr_put_bytes(builder, bytes.ptr, bytes.len); }
 
@@ -300,6 +335,7 @@ typedef struct {
     bool by_column;
     size_t options_size;
     void (*describe)(mr_shape *shape, void *options);
+    const char *(*check)(const void *options);
     void (*apply)(mr_call *call, const mr_column *columns, mr_builder *builders, const void *options);
 } mr_transform;
 
@@ -308,6 +344,7 @@ typedef struct {
     bool ordered;
     size_t options_size, state_size;
     void (*describe)(mr_shape *shape, void *options);
+    const char *(*check)(const void *options);
     bool (*decode)(const mr_column *columns, size_t rows, void *states);
     void (*encode)(mr_builder *builders, size_t rows, const void *states);
     void (*initial)(void *state, const void *options);
@@ -365,8 +402,18 @@ void mr_end_call(void);
     if (out->name.present) mr_put_##type(&builders->name, out->name.value); else mr_put_none(&builders->name);
 #define MR_CUT_(type, name, nulls) mr_truncate(&builders->name, before);
 
-#define MR_SHAPE_(udf, IN, STATE, OUT, OPTIONS) \
+#define MR_OPTIONS_(udf, OPTIONS) \
     struct udf##_options { OPTIONS(MR_OPTION_FIELD_) char mr_end; }; \
+    __attribute__((weak)) const char *udf##_check(const struct udf##_options *); \
+    static const char *udf##_checked(const void *options) \
+    { \
+        return udf##_check == NULL ? NULL : udf##_check((const struct udf##_options *)options); \
+    }
+/* Optional, behind the UDF: refuses options in bind. What it returns says why; NULL: they are good. */
+#define MR_CHECK(udf) const char *udf##_check(const struct udf##_options *options)
+
+#define MR_SHAPE_(udf, IN, STATE, OUT, OPTIONS) \
+    MR_OPTIONS_(udf, OPTIONS) \
     static void udf##_describe(mr_shape *shape, void *mr_into) \
     { \
         struct udf##_options *options = (struct udf##_options *)mr_into; \
@@ -410,7 +457,8 @@ void mr_end_call(void);
             else if (!mr_not_kept(call, row, status)) return; \
         } \
     } \
-    static const mr_transform udf[1] = { { #udf, false, sizeof(struct udf##_options), udf##_describe, udf##_apply } }; \
+    static const mr_transform udf[1] = { { #udf, false, sizeof(struct udf##_options), udf##_describe, \
+        udf##_checked, udf##_apply } }; \
     static inline mr_status udf##_row(const struct udf##_in *in, struct udf##_out *out, \
         const struct udf##_options *options)
 
@@ -447,7 +495,8 @@ void mr_end_call(void);
             if (!mr_not_kept(call, row, status)) return; \
         } \
     } \
-    static const mr_transform udf[1] = { { #udf, false, sizeof(struct udf##_options), udf##_describe, udf##_apply } }; \
+    static const mr_transform udf[1] = { { #udf, false, sizeof(struct udf##_options), udf##_describe, \
+        udf##_checked, udf##_apply } }; \
     static mr_status udf##_row(const struct udf##_in *in, struct udf##_out *out, const struct udf##_options *options, \
         struct udf##_sink *mr_sink)
 #define MR_EMIT(udf) udf##_emit(mr_sink, out)
@@ -457,7 +506,7 @@ void mr_end_call(void);
 /* The body is given `in`, a struct of mr_column, `out`, one of mr_builder, `rows`, `options`, and `call` for mr_reject_row. A
  * row comes out for each that went in. A required column has no nulls. */
 #define MR_TRANSFORM_COLUMNS(udf, IN, OUT, OPTIONS) \
-    struct udf##_options { OPTIONS(MR_OPTION_FIELD_) char mr_end; }; \
+    MR_OPTIONS_(udf, OPTIONS) \
     static void udf##_describe(mr_shape *shape, void *mr_into) \
     { \
         struct udf##_options *options = (struct udf##_options *)mr_into; \
@@ -475,7 +524,8 @@ void mr_end_call(void);
         if (status == MR_KEEP) call->out_rows = call->rows; \
         else mr_not_kept(call, 0, MR_FAILED); \
     } \
-    static const mr_transform udf[1] = { { #udf, true, sizeof(struct udf##_options), udf##_describe, udf##_apply } }; \
+    static const mr_transform udf[1] = { { #udf, true, sizeof(struct udf##_options), udf##_describe, \
+        udf##_checked, udf##_apply } }; \
     static mr_status udf##_rows(mr_call *call, size_t rows, const struct udf##_columns *in, struct udf##_builders *out, \
         const struct udf##_options *options)
 
@@ -556,7 +606,7 @@ void mr_end_call(void);
         return status; \
     } \
     static const mr_aggregate udf[1] = { { #udf, ordered, sizeof(struct udf##_options), sizeof(struct udf##_state), \
-        udf##_describe, udf##_decode, udf##_encode, udf##_empty, udf##_fold, udf##_unite, udf##_value } };
+        udf##_describe, udf##_checked, udf##_decode, udf##_encode, udf##_empty, udf##_fold, udf##_unite, udf##_value } };
 
 #define MR_INITIAL(udf) void udf##_initial(struct udf##_state *state, const struct udf##_options *options)
 #define MR_UPDATE(udf) static inline mr_status udf##_update(struct udf##_state *state, const struct udf##_in *in, \

@@ -122,25 +122,13 @@ void mr_put_none(mr_builder *b)
     b->rows++;
 }
 
-void mr_put_boolean(mr_builder *b, bool value)
+void mr_grow_values(mr_builder *b, size_t len)
 {
-    next_row(b, true);
-    set_bit(b->values, b->rows++, value);
-}
-
-void mr_put_bytes(mr_builder *b, const void *bytes, size_t len)
-{
-    next_row(b, true);
-    if (b->values_capacity - b->len < len) {
-        size_t wanted = b->len + len, doubled = b->values_capacity * 2, room = doubled > wanted ? doubled : wanted;
-        if (room < 256) room = 256;
-        if (wanted > INT32_MAX) mr_panic("a column of more than 2 GiB");
-        b->values = mr_extend(b->values, b->values_capacity, room);
-        b->values_capacity = room;
-    }
-    if (len > 0) memcpy(b->values + b->len, bytes, len);
-    b->len += len;
-    b->offsets[++b->rows] = (int32_t)b->len;
+    size_t wanted = b->len + len, doubled = b->values_capacity * 2, room = doubled > wanted ? doubled : wanted;
+    if (wanted > INT32_MAX) mr_panic("a column of more than 2 GiB");
+    if (room < 16 * b->capacity) room = 16 * b->capacity;
+    b->values = mr_extend(b->values, b->values_capacity, room);
+    b->values_capacity = room;
 }
 
 static void put_item(mr_builder *b, const mr_column *column, size_t row)

@@ -89,13 +89,17 @@ static mr_text no_such(const char *kind, mr_text name, size_t count, const char 
 }
 
 /* Fits columns and options to what a UDF wants; what does not fit, or an empty text. */
-static mr_text fit(void (*describe)(mr_shape *, void *), size_t options_size, mr_fields input, mr_text json, bool by_column)
+static mr_text fit(void (*describe)(mr_shape *, void *), const char *(*check)(const void *), size_t options_size,
+    mr_fields input, mr_text json, bool by_column)
 {
     options = calloc(1, options_size);
     memset(&shape, 0, sizeof shape);
     describe(&shape, options);
     mr_text misfits = mr_fit(shape.input, shape.inputs, input, by_column, widenings);
-    return mr_both(misfits, mr_read_options(json, shape.option, shape.options, options));
+    mr_text refused = mr_read_options(json, shape.option, shape.options, options);
+    const char *why = refused.len == 0 ? check(options) : NULL;
+    if (why != NULL) refused = mr_format("options: %s", why);
+    return mr_both(misfits, refused);
 }
 
 void *mr_transform_bind(size_t count, mr_text name, mr_fields input, mr_text json)
@@ -105,7 +109,7 @@ void *mr_transform_bind(size_t count, mr_text name, mr_fields input, mr_text jso
     while (i < count && !mr_equal(mr_text_of(transform_name(i)), name)) i++;
     if (i == count) FAIL(result, no_such("transform", name, count, transform_name));
     const mr_transform *udf = mr_transforms[i];
-    mr_text misfits = fit(udf->describe, udf->options_size, input, json, udf->by_column);
+    mr_text misfits = fit(udf->describe, udf->check, udf->options_size, input, json, udf->by_column);
     if (misfits.len > 0) FAIL(result, misfits);
     transform = udf;
     result->is.ok.input = inputs();
@@ -120,7 +124,7 @@ void *mr_aggregate_bind(size_t count, mr_text name, mr_fields input, mr_text jso
     while (i < count && !mr_equal(mr_text_of(aggregate_name(i)), name)) i++;
     if (i == count) FAIL(result, no_such("aggregate", name, count, aggregate_name));
     const mr_aggregate *udf = mr_aggregates[i];
-    mr_text misfits = fit(udf->describe, udf->options_size, input, json, false);
+    mr_text misfits = fit(udf->describe, udf->check, udf->options_size, input, json, false);
     if (misfits.len > 0) FAIL(result, misfits);
     aggregate = udf;
     result->is.ok.input = inputs();

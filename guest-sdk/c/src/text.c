@@ -103,7 +103,18 @@ size_t mr_put_code_point(char *to, int32_t code)
 mr_text mr_lower_ascii(mr_text text)
 {
     char *lower = mr_alloc(text.len);
-    for (size_t i = 0; i < text.len; i++) {
+    size_t i = 0;
+    for (; i + 8 <= text.len; i += 8) {
+        /* Eight letters at once: the top bit of each byte says whether it is from A on, and whether it is beyond Z. */
+        uint64_t letters, ascii;
+        memcpy(&letters, text.ptr + i, 8);
+        ascii = letters & 0x7f7f7f7f7f7f7f7f;
+        uint64_t from = ascii + (0x80 - 'A') * (uint64_t)0x0101010101010101;
+        uint64_t beyond = ascii + (0x80 - 'Z' - 1) * (uint64_t)0x0101010101010101;
+        letters |= (from & ~beyond & ~letters & 0x8080808080808080) >> 2;
+        memcpy(lower + i, &letters, 8);
+    }
+    for (; i < text.len; i++) {
         char c = text.ptr[i];
         lower[i] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
     }

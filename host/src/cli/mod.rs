@@ -62,7 +62,7 @@ enum Command {
     Graph(graph::GraphArgs),
     /// List a project's dead letters, the rows in error; show one; replay them
     DeadLetters(dead_letters::DeadLettersArgs),
-    /// Check, run and test UDFs by themselves
+    /// Begin, build, check, run and test UDFs by themselves
     Udf(udf::UdfArgs),
     /// Simulate a stream of events: card transactions, purchases, drivers, a market
     Simulate(SimulateArgs),

@@ -6,8 +6,8 @@
 
 mod aggregates;
 mod binding;
-mod cells;
+pub(crate) mod cells;
 mod expected;
-mod languages;
+pub(crate) mod languages;
 mod transforms;
 mod vectors;

@@ -28,3 +28,4 @@ mod servers;
 mod serving;
 mod sources;
 mod udf;
+mod udfs;

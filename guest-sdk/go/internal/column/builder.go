@@ -1,6 +1,9 @@
 package column
 
-import "unsafe"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 // Builder is a column being written.
 type Builder struct {
@@ -69,23 +72,37 @@ func (b *Builder) AppendNull() {
 	b.next(false)
 }
 
-// AppendFixed appends a number of size bytes.
+// AppendFixed appends a number of size bytes, 4 or 8.
 func (b *Builder) AppendFixed(from unsafe.Pointer, size uintptr) {
-	b.values = append(b.values, unsafe.Slice((*byte)(from), size)...)
-	b.next(true)
+	// Little-endian, as WebAssembly has it too.
+	if size == 8 {
+		b.values = binary.LittleEndian.AppendUint64(b.values, *(*uint64)(from))
+	} else {
+		b.values = binary.LittleEndian.AppendUint32(b.values, *(*uint32)(from))
+	}
+	b.present()
+}
+
+// present notes a row with a value.
+func (b *Builder) present() {
+	if b.valid != nil {
+		b.next(true)
+	} else {
+		b.Rows++
+	}
 }
 
 // AppendBool appends a boolean.
 func (b *Builder) AppendBool(value bool) {
 	b.values = appendBit(b.values, b.Rows, value)
-	b.next(true)
+	b.present()
 }
 
 // AppendText appends a text, or bytes.
 func (b *Builder) AppendText(text string) {
 	b.values = append(b.values, text...)
 	b.offsets = append(b.offsets, int32(len(b.values)))
-	b.next(true)
+	b.present()
 }
 
 // AppendBytes appends bytes.

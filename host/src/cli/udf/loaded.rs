@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use arrow::datatypes::FieldRef;
 use clap::Args;
 use millrace::engine::aggregate::AggregateFactory;
 use millrace::engine::transform::TransformFactory;
 use millrace::wasm::{BindError, Component, Engine, EngineOptions, Limits};
 use serde::Deserialize;
 
-use arrow::datatypes::FieldRef;
+use super::sdk::{self, Language};
 
 /// The file that a UDF's project is known by.
 pub(super) const MANIFEST: &str = "udf.toml";
@@ -32,11 +33,46 @@ pub(super) struct Manifest {
     /// The UDF's name.
     pub(super) name: String,
     /// What it is written in.
-    #[serde(rename = "language")]
-    pub(super) _language: String,
+    language: String,
     /// The version of the SDK that it was begun with.
-    #[serde(rename = "sdk")]
-    pub(super) _sdk: String,
+    sdk: String,
+}
+
+impl Manifest {
+    /// Reads that of the project in a folder.
+    pub(super) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(MANIFEST);
+        match fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).with_context(|| path.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+                "{} has no {MANIFEST}: go to a UDF's project, or begin one with \
+                 `millrace udf new --lang rust --kind transform NAME`",
+                folder.display()
+            ),
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+
+    /// What it is written in.
+    pub(super) fn language(&self) -> Result<Language> {
+        Language::parse(&self.language).with_context(|| format!("{MANIFEST}: language"))
+    }
+
+    /// Whether this binary's SDK is one that the project can be built with: of the same minor version, or as long as that is
+    /// 0 of the same.
+    pub(super) fn fits(&self) -> Result<()> {
+        let minor = |version: &str| version.split('.').take(2).map(str::to_owned).collect::<Vec<_>>();
+        if minor(&self.sdk) == minor(sdk::VERSION) {
+            return Ok(());
+        }
+        bail!(
+            "{MANIFEST}: the project was begun with the SDK {}, and this millrace brings {}: read its CHANGELOG, then write \
+             `sdk = \"{}\"` there",
+            self.sdk,
+            sdk::VERSION,
+            sdk::VERSION
+        );
+    }
 }
 
 /// A component with an engine that runs it.
@@ -98,19 +134,10 @@ impl ComponentArgs {
 
 /// The component of a UDF's project.
 fn built(folder: &Path) -> Result<PathBuf> {
-    let manifest = folder.join(MANIFEST);
-    let text = match fs::read_to_string(&manifest) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-            "{} has no {MANIFEST}: name a component, as in `millrace udf check cards.wasm`, or go to a UDF's project",
-            folder.display()
-        ),
-        Err(error) => return Err(error).with_context(|| manifest.display().to_string()),
-    };
-    let Manifest { name, .. } = toml::from_str(&text).with_context(|| manifest.display().to_string())?;
+    let Manifest { name, .. } = Manifest::read(folder)?;
     let file = folder.join(format!("{name}.wasm"));
     if !file.exists() {
-        bail!("{} is not there: build it first, into that file", file.display());
+        bail!("{} is not there: `millrace udf build` makes it", file.display());
     }
     Ok(file)
 }

@@ -1,10 +1,13 @@
 //! `millrace udf`: what an author of UDFs needs before a project runs them. No stream, no server, no project file.
 
+mod build;
 mod check;
 mod columns;
 mod lines;
 mod loaded;
+mod new;
 mod run;
+mod sdk;
 mod signature;
 mod test;
 
@@ -13,13 +16,15 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-/// Check, run and test UDFs by themselves
+/// Begin, build, check, run and test UDFs by themselves
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A component may be named by its file, by its file and the UDF in it (cards.wasm#clean), or by the folder of a UDF's project,
 which is the one that you are in where nothing is said.
 
 Examples:
+  millrace udf new --lang python --kind transform clean
+  millrace udf build clean
   millrace udf check cards.wasm
   millrace udf test
   millrace udf run cards.wasm#clean --columns 'merchant: utf8, amount: float64' < rows.jsonl")]
@@ -30,6 +35,10 @@ pub(super) struct UdfArgs {
 
 #[derive(Debug, Subcommand)]
 enum UdfCommand {
+    /// Begin a UDF: source, a test with sample rows, and a README
+    New(new::NewArgs),
+    /// Build a UDF's project into a component
+    Build(build::BuildArgs),
     /// Look at a component: what it holds and imports, its size, how fast it starts, what it wants and gives
     Check(check::CheckArgs),
     /// Run a UDF over sample rows, as a project would, and compare with what is expected
@@ -60,6 +69,8 @@ fn time(time: Duration) -> String {
 /// Does it.
 pub(super) fn udf(args: UdfArgs) -> Result<()> {
     match args.command {
+        UdfCommand::New(args) => new::new(&args),
+        UdfCommand::Build(args) => build::build(&args),
         UdfCommand::Check(args) => check::check(&args),
         UdfCommand::Test(args) => test::test(&args),
         UdfCommand::Run(args) => run::run(&args),

@@ -12,7 +12,7 @@ use millrace::record::{ColumnType, Columns};
 
 /// A value. Floats are their bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cell {
+pub(crate) enum Cell {
     Null,
     Bool(bool),
     Int(i64),
@@ -24,30 +24,30 @@ pub(super) enum Cell {
 }
 
 /// A value for each column.
-pub(super) type Row = Vec<Cell>;
+pub(crate) type Row = Vec<Cell>;
 
-pub(super) fn float(value: f64) -> Cell {
+pub(crate) fn float(value: f64) -> Cell {
     Cell::Float(value.to_bits())
 }
 
-pub(super) fn text(value: impl Into<String>) -> Cell {
+pub(crate) fn text(value: impl Into<String>) -> Cell {
     Cell::Text(value.into())
 }
 
 /// A column's name and type as the project file writes it, with a `?` where it may hold nulls: `items list<float64>?`.
-pub(super) fn field(text: &str) -> FieldRef {
+pub(crate) fn field(text: &str) -> FieldRef {
     let (name, kind) = text.split_once(' ').unwrap();
     let (kind, nullable) = kind.strip_suffix('?').map_or((kind, false), |kind| (kind, true));
     Arc::new(Field::new(name, ColumnType::parse(kind).unwrap().arrow(), nullable))
 }
 
 /// Several columns, parted by commas.
-pub(super) fn fields(text: &str) -> Vec<FieldRef> {
+pub(crate) fn fields(text: &str) -> Vec<FieldRef> {
     text.split(", ").map(field).collect()
 }
 
 /// Rows as columns of these types.
-pub(super) fn columns(fields: &[FieldRef], rows: &[Row]) -> Columns {
+pub(crate) fn columns(fields: &[FieldRef], rows: &[Row]) -> Columns {
     let column = |(index, field): (usize, &FieldRef)| {
         let kind = ColumnType::from_arrow(field.data_type()).unwrap();
         array(&kind, &rows.iter().map(|row| &row[index]).collect::<Vec<_>>())
@@ -101,7 +101,7 @@ fn array(kind: &ColumnType, cells: &[&Cell]) -> ArrayRef {
 }
 
 /// Columns as rows.
-pub(super) fn rows(columns: &Columns) -> Vec<Row> {
+pub(crate) fn rows(columns: &Columns) -> Vec<Row> {
     let cells: Vec<_> = columns.columns.iter().map(|column| cells(column)).collect();
     (0..columns.rows).map(|row| cells.iter().map(|column| column[row].clone()).collect()).collect()
 }
@@ -121,7 +121,7 @@ fn cells(array: &ArrayRef) -> Vec<Cell> {
 }
 
 /// Panics where two tables differ, with the first row that does.
-pub(super) fn assert_same(got: &[Row], wanted: &[Row], where_: &str) {
+pub(crate) fn assert_same(got: &[Row], wanted: &[Row], where_: &str) {
     for (row, (got, wanted)) in got.iter().zip(wanted).enumerate() {
         assert!(got == wanted, "{where_}, row {row}:\n     got {}\n  wanted {}", short(got), short(wanted));
     }

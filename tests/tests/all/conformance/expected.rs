@@ -209,7 +209,7 @@ fn head(number: u64, [(fixed, bound)]: [(u8, u64); 1], [short, long]: [u8; 2]) -
 fn unpacked(cell: &Cell) -> BTreeMap<String, u64> {
     let Cell::Bytes(bytes) = cell else { panic!("{cell:?}") };
     let mut rest = bytes.as_slice();
-    let mut number = |bytes: usize, rest: &mut &[u8]| {
+    let number = |bytes: usize, rest: &mut &[u8]| {
         let (number, after) = rest.split_at(bytes);
         *rest = after;
         number.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))

@@ -18,24 +18,31 @@ pub(super) struct Language {
 pub(super) const LIMITS: Limits =
     Limits { time: Duration::from_secs(60), memory: 512 << 20, rows: 1 << 20, bytes: 512 << 20, state: 4 << 20 };
 
-static LANGUAGES: LazyLock<Vec<Language>> = LazyLock::new(|| {
-    let required = std::env::var("MILLRACE_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     // Compiling an interpreter takes ten seconds and more: once is enough.
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("conformance");
-    let engine = Engine::new(EngineOptions { cache: Some(cache), ..EngineOptions::default() }).unwrap();
-    let load = |name: String| {
-        let path = components().join(format!("conformance-{name}.wasm"));
-        match std::fs::read(&path) {
-            Ok(bytes) => {
-                let component = engine.load(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
-                Some(Language { name, component })
-            }
-            Err(error) if required => panic!("{}: {error}", path.display()),
-            Err(_) => {
-                eprintln!("left out: {name}, since there is no {}", path.display());
-                None
-            }
+    Engine::new(EngineOptions { cache: Some(cache), ..EngineOptions::default() }).unwrap()
+});
+
+/// A component; none where what builds it could not be had, unless it is required.
+pub(crate) fn component(name: &str) -> Option<Component> {
+    let path = components().join(format!("{name}.wasm"));
+    match std::fs::read(&path) {
+        Ok(bytes) => Some(ENGINE.load(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"))),
+        Err(error) if std::env::var("MILLRACE_REQUIRE_SERVERS").is_ok_and(|value| value == "1") => {
+            panic!("{}: {error}", path.display())
         }
+        Err(_) => {
+            eprintln!("left out: {name}, since there is no {}", path.display());
+            None
+        }
+    }
+}
+
+static LANGUAGES: LazyLock<Vec<Language>> = LazyLock::new(|| {
+    let load = |name: String| {
+        let component = component(&format!("conformance-{name}"))?;
+        Some(Language { name, component })
     };
     sources().into_iter().filter_map(load).collect()
 });
