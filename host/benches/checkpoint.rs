@@ -208,6 +208,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
     let first = Arc::new(Mutex::new(None));
     let outlets = Outlets {
         online: Box::new(FirstBarrier(first.clone())),
+        filler: None,
         log: None,
         dead_letters: DeadLetterWriter::open(letters.path(), limits)?,
         outputs: vec![Vec::new()],
@@ -233,6 +234,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
             batch_rows: 1_024,
             max_skew: None,
             interval: Duration::from_secs(3_600),
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),

@@ -117,6 +117,7 @@ pub(crate) fn run(
     let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3_600) };
     let outlets = Outlets {
         online: Box::new(online),
+        filler: None,
         log: Some(LogWriter::open(&data.path().join("log"))?),
         dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits)?,
         outputs: vec![Vec::new()],
@@ -140,6 +141,7 @@ pub(crate) fn run(
             batch_rows: project.runtime.batch_rows,
             max_skew: project.runtime.max_skew,
             interval: keep.interval.unwrap_or(project.checkpoint.interval),
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),

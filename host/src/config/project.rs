@@ -139,6 +139,8 @@ pub struct Checkpoint {
     pub interval: Duration,
     /// How many epochs are kept.
     pub retain: usize,
+    /// How long a stop that was asked for may take before stores and topics that are away are no longer waited for.
+    pub stop_timeout: Duration,
 }
 
 /// `[dead-letters]`

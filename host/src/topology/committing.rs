@@ -208,8 +208,9 @@ impl Committer {
             }
             let own = epoch.partitions.iter().filter(|(origin, _)| usize::from(origin.source) == index);
             let offsets: BTreeMap<u32, i64> = own.map(|(origin, mark)| (origin.partition, mark.next_offset)).collect();
-            // Partitions are numbered from 0 and all of them are there.
-            safe.send_replace(offsets.into_values().collect());
+            // Partitions are numbered from 0; of those that have just come not all may be there yet.
+            let known = (0..).zip(offsets).take_while(|(number, (partition, _))| number == partition);
+            safe.send_replace(known.map(|(_, (_, offset))| offset).collect());
         }
         let whole = self.store.as_ref().map(|store| self.stages.iter().map(|stage| store.wants_whole(stage)).collect());
         self.committed.send_replace(Committed { epoch: epoch.number, whole });

@@ -16,6 +16,7 @@ use super::combining::Combining;
 use super::committing::{self, Committed, Committer, Epoch};
 use super::message::Output;
 use super::outlets::{Outlets, Writing};
+use super::rebuilding::Watch;
 use super::{Stop, TopologyError};
 use crate::config::plan::Plan;
 use crate::engine::checkpoint::PartitionMark;
@@ -75,11 +76,14 @@ pub(super) struct Keeping {
     pub(super) services: Vec<Vec<Part>>,
     /// The first epoch.
     pub(super) epoch: u64,
+    /// Notices that the online store was emptied.
+    pub(super) watch: Option<Watch>,
 }
 
 impl Keeper {
     pub(super) fn new(keeping: Keeping) -> Result<Self, TopologyError> {
-        let Keeping { plan, outlets, board, clock, stop, workers, committer, committed, services, epoch } = keeping;
+        let Keeping { plan, outlets, board, clock, stop, workers, committer, committed, services, epoch, watch } =
+            keeping;
         let summary = Summary { rows: vec![0; plan.views.len()], ..Summary::default() };
         let mut combining = Combining::new(&plan, workers)?;
         combining.resume(&services)?;
@@ -87,7 +91,7 @@ impl Keeper {
         let (committer, committing) = committer.start()?;
         let (partitions, parts) = (Vec::new(), Vec::new());
         Ok(Self {
-            writing: Writing { plan: plan.clone(), outlets, clock, stop, epoch },
+            writing: Writing { plan: plan.clone(), outlets, clock, stop, epoch, watch, wrote: false },
             plan,
             board,
             committer,

@@ -188,6 +188,7 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
     });
     let outlets = Outlets {
         online: Box::new(Nowhere),
+        filler: None,
         log: None,
         dead_letters: DeadLetterWriter::open(&data.join("dead-letters"), limits).unwrap(),
         outputs: outputs.collect(),
@@ -207,6 +208,7 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
             batch_rows: way.batch,
             max_skew: max_skew.map(Duration::from_millis),
             interval: if cut.is_some() { Duration::from_millis(2) } else { Duration::from_secs(60) },
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock,

@@ -18,7 +18,8 @@ fn list(values: &[f64]) -> Cell {
     Cell::List(values.iter().map(|value| float(*value)).collect())
 }
 
-const BOOK: &str = "bid_prices list<float64>, bid_sizes list<float64>, ask_prices list<float64>, ask_sizes list<float32>";
+const BOOK: &str =
+    "bid_prices list<float64>, bid_sizes list<float64>, ask_prices list<float64>, ask_sizes list<float32>";
 
 #[test]
 fn order_books_lean() {
@@ -63,7 +64,8 @@ fn options_in_c_are_held_to_their_types_and_checks() {
     assert_eq!(refused("{\"level\":[1,{\"a\":\"}\"}]}"), "options: unknown field `level`, expected `levels`");
 }
 
-const CHROME: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
+const CHROME: &str =
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36";
 
 #[test]
 fn devices_are_told_by_what_they_send() {
@@ -92,7 +94,12 @@ fn devices_are_told_by_what_they_send() {
 #[test]
 fn options_in_go_are_held_to_their_types() {
     let Some(component) = component("conformance-go") else { return };
-    let refused = |options: &str| match component.transform(Some("multiply"), &fields("value float64"), options, Limits::default()) {
+    let refused = |options: &str| match component.transform(
+        Some("multiply"),
+        &fields("value float64"),
+        options,
+        Limits::default(),
+    ) {
         Err(BindError::Refused(said)) => said,
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("{options} is taken"),

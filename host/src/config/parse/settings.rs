@@ -83,13 +83,17 @@ pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
 }
 
 pub(super) fn checkpoint(document: &mut Section<'_>) -> Checkpoint {
-    let mut checkpoint = Checkpoint { interval: Duration::from_secs(10), retain: 3 };
+    let mut checkpoint =
+        Checkpoint { interval: Duration::from_secs(10), retain: 3, stop_timeout: Duration::from_secs(20) };
     let Some(mut section) = document.get("checkpoint").and_then(|value| value.section()) else { return checkpoint };
     if let Some(interval) = section.get("interval").and_then(|value| value.positive_duration()) {
         checkpoint.interval = interval;
     }
     if let Some(retain) = section.get("retain").and_then(|value| value.integer(1..=1_000)) {
         checkpoint.retain = retain;
+    }
+    if let Some(timeout) = section.get("stop-timeout").and_then(|value| value.positive_duration()) {
+        checkpoint.stop_timeout = timeout;
     }
     section.finish();
     checkpoint

@@ -77,6 +77,7 @@ fn once(project: &Project, text: &SourceText, loaded: &Loaded, until_idle: Optio
             batch_rows: project.runtime.batch_rows,
             max_skew: project.runtime.max_skew,
             interval: project.checkpoint.interval,
+            stop_timeout: project.checkpoint.stop_timeout,
             until_idle,
             outlets,
             clock,
