@@ -280,7 +280,7 @@ impl Laws {
             next.push(begun);
         }
         for next in &mut next {
-            while self.shape.eager && (0..self.workers()).fold(false, |sent, worker| self.send(next, worker) || sent) {}
+            while self.shape.eager && (0..self.workers()).any(|worker| self.send(next, worker)) {}
             self.check(next);
         }
         next
