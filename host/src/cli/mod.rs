@@ -11,6 +11,7 @@ mod project;
 mod recovery;
 mod run;
 mod serving;
+mod udf;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -68,6 +69,8 @@ enum Command {
     Online(online::OnlineArgs),
     /// List a project's dead letters, the rows in error; show one; replay them
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// Begin, build, check, run and test UDFs by themselves
+    Udf(udf::UdfArgs),
     /// Simulate a stream of events: card transactions, purchases, drivers, a market
     Simulate(SimulateArgs),
 }
@@ -75,13 +78,15 @@ enum Command {
 /// Runs the command line; says what went wrong on stderr and with the exit code.
 pub(super) fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Who tests a UDF wants to see the test, and not what a run says of itself.
+    let level = if matches!(cli.command, Command::Udf(_)) { "warn" } else { "info" };
     tracing_subscriber::fmt()
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal())
         .with_target(false)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level)),
         )
         .init();
     let done = match cli.command {
@@ -91,6 +96,7 @@ pub(super) fn main() -> ExitCode {
         Command::Graph(args) => graph::graph(&args),
         Command::Online(args) => online::online(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
+        Command::Udf(args) => udf::udf(args),
         Command::Simulate(args) => simulate(args),
     };
     match done {

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use millrace::config::plan::Plan;
 use millrace::config::project::{Layout, OnlineStore, Project};
+use millrace::room::{Reserve, Room};
 use millrace::serve::admin::{RebuildReport, RebuildRequest};
 use millrace::store::log::LogReader;
 use millrace::store::online::embedded::EmbeddedStore;
@@ -99,7 +100,8 @@ fn here(args: &RebuildArgs) -> Result<()> {
     // What the log has beyond that is cut off by the next start.
     let ends = state.recover()?.commit.map(|commit| commit.log).unwrap_or_default();
     let term = state.next_term()?;
-    let mut online = Online::open(&project, &plan, term)?;
+    let mut online =
+        Online::open(&project, &plan, term, &Reserve::new(project.runtime.min_free).room(&project.data_dir))?;
     let log = LogReader::open(&folder)?;
     let mut views: Vec<(String, ViewProgress)> = Vec::new();
     let mut shown = Shown::default();
@@ -153,14 +155,14 @@ pub(super) struct Online {
 
 impl Online {
     /// Opens the one that the project names.
-    pub(super) fn open(project: &Project, plan: &Plan, term: u64) -> Result<Self> {
+    pub(super) fn open(project: &Project, plan: &Plan, term: u64, room: &Room) -> Result<Self> {
         let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
         let (writer, filler, reader): (Box<dyn OnlineWriter>, Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) =
             match &project.online.store.value {
                 OnlineStore::Embedded => {
                     let (writer, reader) = EmbeddedStore::open_at(&project.data_dir.join("online"), &views, term)?;
                     let filler = writer.filler();
-                    (Box::new(writer), Box::new(filler), Arc::new(reader))
+                    (Box::new(writer.within(room)), Box::new(filler), Arc::new(reader))
                 }
                 OnlineStore::Redis { url } => {
                     let Layout::Feast = project.online.layout;

@@ -10,6 +10,7 @@ use clap::Args;
 use millrace::config::plan::{OutputPlan, OutputTarget, Plan};
 use millrace::config::project::Project;
 use millrace::config::units::parse_duration;
+use millrace::room::Reserve;
 use millrace::sink::json_lines::JsonLinesSink;
 use millrace::sink::kafka::{Delivery, KafkaSink, Outgoing};
 use millrace::sink::subscribers::{Hub, StreamKind};
@@ -17,6 +18,7 @@ use millrace::sink::{Sink, SinkError};
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::log::LogWriter;
 use millrace::store::online::OnlineReader;
+use millrace::store::state::StateStore;
 use millrace::time::{Clock, SECOND, SystemClock};
 use millrace::topology::keeper::Summary;
 use millrace::topology::outlets::Outlets;
@@ -66,20 +68,26 @@ pub(super) struct RunArgs {
 
 /// Runs the project to its end.
 pub(super) fn run(args: RunArgs) -> Result<()> {
-    let (project, plan) = args.project.plan()?;
-    let plan = Arc::new(plan);
+    let (project, text) = args.project.read()?;
+    // A folder that is refused is not touched, and compiled components are kept in it too.
+    StateStore::check_owner(&project.data_dir.join("state"), &project.name.value)?;
     let _lock = lock(&project.data_dir)?;
+    let reserve = Reserve::new(project.runtime.min_free);
+    let room = reserve.room(&project.data_dir);
+    // A start writes too: components are compiled, stores opened, terms taken, what does not count is cut off.
+    room.wait_now()?;
+    let plan = Arc::new(ProjectArgs::plan_of(&project, &text)?);
     administering::forget(&project.data_dir)?;
     let metrics = serving::record_metrics()?;
     let hub = Arc::new(hub(&project, &plan));
-    let mut recovered = recovery::recover(&project, &plan, args.drop_changed)?;
+    let mut recovered = recovery::recover(&project, &plan, args.drop_changed, &room)?;
     if recovered.has_ended(&plan) {
         eprintln!(
             "all of the input was read before: there is nothing to do. To begin afresh, delete {} or name another data-dir",
             project.data_dir.display()
         );
     }
-    let (outlets, reader) = open(&project, &plan, &hub, &recovered)?;
+    let (outlets, reader) = open(&project, &plan, &hub, &recovered, &reserve)?;
     recovered.begin(outlets.log.as_ref(), &outlets.dead_letters)?;
     let letters = outlets.dead_letters.reader();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -107,11 +115,12 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             clock: clock.clone(),
             state: Some(recovered.state),
             opener: None,
+            reserve,
         })?;
         let server = match listener {
             None => None,
             Some(listener) => {
-                Some(Serving::start(&project, &plan, listener, Reads { reader, hub }, &running, metrics, &clock)?)
+                Some(Serving::start(&project, &plan, listener, Reads { reader, hub, room }, &running, metrics, &clock)?)
             }
         };
         let admin = Administering::start(&project, &plan, admin, letters, &running, started, &clock)?;
@@ -130,8 +139,10 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
 
 /// One owner of a project's state.
 fn lock(folder: &Path) -> Result<File> {
+    std::fs::create_dir_all(folder).with_context(|| format!("data-dir {}", folder.display()))?;
     let path = folder.join(LOCK);
-    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| path.display().to_string())?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -150,20 +161,27 @@ fn workers(project: &Project) -> usize {
 }
 
 /// Opens everything that rows go to.
-fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
-    let Online { writer: online, filler, reader } = Online::open(project, plan, recovered.state.term)?;
+pub(super) fn open(
+    project: &Project,
+    plan: &Plan,
+    hub: &Hub,
+    recovered: &Recovered,
+    reserve: &Reserve,
+) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
+    let room = reserve.room(&project.data_dir);
+    let Online { writer: online, filler, reader } = Online::open(project, plan, recovered.state.term, &room)?;
     let offline = plan.views.iter().any(|view| view.offline);
-    let mut log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?) } else { None };
+    let mut log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?.within(&room)) } else { None };
     if let Some(log) = &mut log {
         recovered.cut_back_log(log)?;
     }
     let limits = Limits { max_bytes: project.dead_letters.max_size, max_age: project.dead_letters.max_age };
-    let mut dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?;
+    let mut dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?.within(&room);
     recovered.cut_back_dead_letters(&mut dead_letters)?;
     let sinks = |kind: StreamKind, name: &str, outputs: &[OutputPlan]| {
         outputs
             .iter()
-            .filter_map(|output| sink(hub, kind, name, output, recovered).transpose())
+            .filter_map(|output| sink(hub, kind, name, output, recovered, reserve).transpose())
             .collect::<Result<Vec<_>, _>>()
     };
     let outputs = plan.views.iter().map(|view| sinks(StreamKind::View, &view.name, &view.outputs));
@@ -175,7 +193,7 @@ fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Res
 }
 
 /// The streams that can be listened to, and the names of the views and services that cannot.
-fn hub(project: &Project, plan: &Plan) -> Hub {
+pub(super) fn hub(project: &Project, plan: &Plan) -> Hub {
     let form = |outputs: &[OutputPlan]| {
         let listened = outputs.iter().find(|output| matches!(output.target, OutputTarget::Subscribers));
         listened.map(|output| output.form.clone())
@@ -195,12 +213,14 @@ fn sink(
     name: &str,
     output: &OutputPlan,
     recovered: &Recovered,
+    reserve: &Reserve,
 ) -> Result<Option<Sink>, SinkError> {
     Ok(match &output.target {
         OutputTarget::File(path) => {
             let name = recovered.name_of(path);
             let file = JsonLinesSink::resume(path, recovered.output(&name))?.known_as(name);
-            Some(Sink::File(file.with_form(output.form.clone())))
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(Sink::File(file.with_form(output.form.clone()).within(reserve.room(folder))))
         }
         OutputTarget::Kafka(options) => Some(match options.delivery {
             Delivery::AtLeastOnce => Sink::Kafka(Box::new(KafkaSink::open(options.clone())?)),

@@ -23,6 +23,7 @@ use super::waits::For;
 use super::{Stop, TopologyError, spawn};
 use crate::engine::checkpoint::{Commit, PartitionMark, Protocol, SourceMark, Step};
 use crate::engine::state::Part;
+use crate::failpoint::{self, Point};
 use crate::record::Origin;
 use crate::store::state::StateStore;
 use crate::time::Clock;
@@ -145,6 +146,7 @@ impl Committer {
             self.let_go(&epoch)?;
         }
         self.publish()?;
+        failpoint::reach(Point::Telling);
         self.tell(&epoch);
         let took = self.clock.now().saturating_sub(began);
         metrics::histogram!("millrace_checkpoint_seconds").record(float(took.unsigned_abs()) / 1e6);

@@ -44,6 +44,7 @@ use crate::engine::checkpoint::Commit;
 use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
+use crate::room::Reserve;
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::source::flow::{Flow, SourceTraits};
@@ -219,6 +220,8 @@ pub struct Start {
     pub opener: Option<Box<Opener>>,
     /// Where its state is kept, and what it goes on from; none: what it knows ends with it.
     pub state: Option<State>,
+    /// What stays free on the disks that its stores and files were opened within.
+    pub reserve: Reserve,
 }
 
 /// What outlives a topology, and what it goes on from.
@@ -243,7 +246,7 @@ pub struct State {
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
     let Start { plan, workers, batch_rows, max_skew, interval, stop_timeout, until_idle, .. } = start;
-    let Start { mut outlets, clock, opener, state, .. } = start;
+    let Start { mut outlets, clock, opener, state, reserve, .. } = start;
     let (store, term, resume, before, input, followed) = match state {
         Some(State { store, term, resume, before, input, followed }) => {
             (Some(store), term, resume, before, input, followed)
@@ -382,6 +385,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         rebuilding,
         epoch,
         committed: watching,
+        reserve,
     })
 }
 

@@ -18,6 +18,7 @@ use super::waits::For;
 use super::{Stop, TopologyError};
 use crate::config::plan::{Plan, ViewPlan};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
+use crate::failpoint::{self, Point};
 use crate::record::{DeadLetter, Origin};
 use crate::sink::Sink;
 use crate::store::dead_letter::{DeadLetterWriter, NamedLetter};
@@ -68,6 +69,7 @@ impl Writing {
             output.write(&emission.batch, emission.deleted.as_ref())?;
             hold(outbox, self.epoch, output)?;
             retrying(&self.stop, waited_for(output), || output.drain())?;
+            failpoint::reach(Point::OutputsWritten);
         }
         Ok(())
     }
@@ -151,7 +153,9 @@ impl Writing {
         };
         let batch = OnlineBatch { created, ..online_batch(view, online.clone(), &rows, deleted) };
         self.wrote = true;
-        retrying(&self.stop, For::Online, || self.outlets.online.write(&batch))
+        retrying(&self.stop, For::Online, || self.outlets.online.write(&batch))?;
+        failpoint::reach(Point::OnlineWritten);
+        Ok(())
     }
 
     /// Keeps rows in error.
@@ -188,13 +192,17 @@ impl Writing {
             watch.look(*epoch, std::mem::take(&mut self.wrote), stop, &mut *outlets.online)?;
         }
         retrying(&self.stop, For::Online, || self.outlets.online.flush())?;
+        failpoint::reach(Point::OnlineSettled);
         if let Some(log) = &mut self.outlets.log {
             retrying(&self.stop, For::Log, || log.flush().map(drop))?;
         }
+        failpoint::reach(Point::LogSettled);
         retrying(&self.stop, For::DeadLetters, || self.outlets.dead_letters.flush())?;
+        failpoint::reach(Point::LettersSettled);
         for output in self.outlets.outputs.iter_mut().chain(&mut self.outlets.services).flatten() {
             retrying(&self.stop, waited_for(output), || output.flush())?;
         }
+        failpoint::reach(Point::Settled);
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use super::rebuilding::Rebuilds;
 use super::waits::Waits;
 use super::{Entrances, TopologyError};
 use crate::engine::watermark::AFTER_ALL;
+use crate::room::Reserve;
 use crate::source::SourceError;
 use crate::source::flow::Flow;
 use crate::time::{Clock, Micros, SECOND, micros};
@@ -52,6 +53,7 @@ pub struct Running {
     /// The number of the first epoch.
     pub(super) epoch: u64,
     pub(super) committed: watch::Receiver<Committed>,
+    pub(super) reserve: Reserve,
 }
 
 impl Running {
@@ -125,7 +127,7 @@ impl Running {
         }
         self.stop_sources.send_replace(true);
         let (patience, end_all, waits) = (self.stop_timeout, self.stop.clone(), self.waits.clone());
-        let committed = self.committed.clone();
+        let (committed, reserve) = (self.committed.clone(), self.reserve.clone());
         let mut ending = std::pin::pin!(self.drain(epoch, failed));
         let out_of_patience = async {
             if stop.wait_for(|stop| *stop).await.is_err() {
@@ -137,9 +139,11 @@ impl Running {
             ended = &mut ending => return ended,
             () = out_of_patience => {}
         }
-        let waited_for = waits.told(0);
+        let mut waited_for = waits.told(0);
+        waited_for.extend(reserve.look().into_iter().map(|full| full.to_string()));
         tracing::warn!(after = ?patience, "what is away is no longer waited for");
         drop(end_all.lock().unwrap_or_else(PoisonError::into_inner).take());
+        reserve.end();
         let ended = timeout(LEAVE, ending).await;
         let epoch_now = committed.borrow().epoch;
         match ended {
@@ -166,7 +170,7 @@ impl Running {
     /// Sources have ended: lets the workers finish, and gathers what they say.
     async fn finish(self, epoch: u64, failed: Option<TopologyError>) -> Result<Summary, TopologyError> {
         let begin = Begin { epoch, whole: self.committed.borrow().whole.clone() };
-        let Self { controls, threads, keeper, rebuilding, stop, .. } = self;
+        let Self { controls, threads, keeper, rebuilding, stop, reserve, .. } = self;
         let finished = tokio::task::spawn_blocking(move || {
             for control in &controls {
                 if control.send(Control::Finish(begin.clone())).is_err() {
@@ -178,8 +182,9 @@ impl Running {
             for thread in threads {
                 let ended = thread.join().unwrap_or_else(|_| Err(TopologyError::Thread("a worker panicked".into())));
                 if ended.is_err() {
-                    // The others would wait for it.
+                    // The others would wait for it, and for room on the disk.
                     end_all();
+                    reserve.end();
                 }
                 result = more_telling(result, ended);
             }
@@ -210,6 +215,7 @@ impl Running {
         waiting.extend(self.waits.told(SHORT));
         waiting.extend(self.rebuilds.missing());
         self.waits.record();
+        waiting.extend(self.reserve.look().into_iter().map(|full| full.to_string()));
         self.waiting.send_if_modified(|known| {
             let changed = *known != waiting;
             *known = waiting;

@@ -22,9 +22,6 @@ pub(super) enum For {
     File,
     /// A Kafka topic that is written to.
     Topic,
-    /// State and commit records. (Events of pushes are the sources'.)
-    #[expect(dead_code, reason = "whoever waits for a full disk says so here")]
-    State,
 }
 
 impl For {
@@ -36,7 +33,6 @@ impl For {
             Self::DeadLetters => "dead-letters",
             Self::File => "output-file",
             Self::Topic => "output-topic",
-            Self::State => "state",
         }
     }
 
@@ -48,7 +44,6 @@ impl For {
             Self::DeadLetters => "the dead letters",
             Self::File => "the output file",
             Self::Topic => "the output topic",
-            Self::State => "the state",
         }
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use millrace::config::plan::{OutputTarget, Plan, plan};
 use millrace::config::read_text;
+use millrace::room::Reserve;
 use millrace::sink::Sink;
 use millrace::sink::json_lines::JsonLinesSink;
 use millrace::store::StoreError;
@@ -213,6 +214,7 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
             clock,
             opener,
             state,
+            reserve: Reserve::new(0),
         });
         let running = running.unwrap();
         let (stop, stopped) = watch::channel(false);

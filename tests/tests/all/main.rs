@@ -5,6 +5,7 @@
 mod aggregates;
 mod bad_input;
 mod cases;
+mod conformance;
 mod crash;
 mod dead_letters;
 mod differential;
@@ -28,3 +29,5 @@ mod redis;
 mod servers;
 mod serving;
 mod sources;
+mod udf;
+mod udfs;

@@ -16,6 +16,12 @@ const MOST_ROWS: i64 = 8_192;
 /// How far in event time partitions come apart unless the project says otherwise.
 const MAX_SKEW: Duration = Duration::from_secs(60);
 
+/// What stays free on every disk unless the project says otherwise: what the stores hand to it between two looks.
+const MIN_FREE: u64 = 64 << 20;
+
+/// More than that is a slip.
+const MOST_FREE: u64 = 1 << 50;
+
 pub(super) fn serve(document: &mut Section<'_>) -> Serve {
     let span = document.span;
     let default = |port| Spanned::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), span);
@@ -57,7 +63,7 @@ fn address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
 }
 
 pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
-    let mut runtime = Runtime { shards: 0, batch_rows: 4_096, max_skew: Some(MAX_SKEW) };
+    let mut runtime = Runtime { shards: 0, batch_rows: 4_096, max_skew: Some(MAX_SKEW), min_free: MIN_FREE };
     let Some(mut section) = document.get("runtime").and_then(|value| value.section()) else { return runtime };
     if let Some(shards) = section.get("shards").and_then(|value| value.integer(0..=1024)) {
         runtime.shards = shards;
@@ -67,6 +73,9 @@ pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
     }
     if let Some(skew) = section.get("max-skew").and_then(|value| value.duration_or_off()) {
         runtime.max_skew = skew;
+    }
+    if let Some(bytes) = section.get("min-free").and_then(|value| value.size(0..=MOST_FREE)) {
+        runtime.min_free = bytes;
     }
     section.not_yet("memory", "a limit on memory is");
     section.finish();

@@ -28,6 +28,7 @@ use bytes::Buf;
 use super::columns::{Typed, check_key, check_keys, is_deleted};
 use super::{Mark, OnlineBatch, OnlineReader, OnlineRow, OnlineView, OnlineWriter, ReadFuture};
 use crate::record::{NEVER_CREATED, Value};
+use crate::room::Room;
 use crate::store::StoreError;
 use crate::store::disk::Disk;
 use row::{Fence, Layout, RowWriter};
@@ -155,6 +156,15 @@ fn take_term(disk: &Disk, meta: &sled::Tree, least: u64) -> Result<u64, StoreErr
     meta.insert(TERM, &term.to_le_bytes()).map_err(|error| disk.error(error))?;
     disk.sync()?;
     Ok(term)
+}
+
+impl EmbeddedWriter {
+    /// The same, whose writes wait for room on the disk.
+    #[must_use]
+    pub fn within(self, room: &Room) -> Self {
+        self.store.disk.within(room);
+        self
+    }
 }
 
 impl Store {
