@@ -19,6 +19,8 @@ mod keys;
 pub mod lateness;
 pub mod latest;
 pub mod lineage;
+pub mod operator;
+pub mod paging;
 pub mod pieces;
 pub mod rows;
 pub mod skew;

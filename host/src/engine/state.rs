@@ -28,7 +28,7 @@ use crate::time::Micros;
 /// The table of what is not by key.
 pub const SHARD: u16 = u16::MAX;
 
-/// The table of what a shard says anew with every export, by key: the last part of each shard is all it has.
+/// The table of what a shard says anew with every export, by key: behind the [`SHARD`] of its last export is all it has.
 pub(super) const OF_SHARD: u16 = u16::MAX - 1;
 
 /// The name of the first column of a part with keys.
@@ -138,6 +138,17 @@ pub(super) fn marks(parts: &[Part]) -> Result<Option<Vec<Micros>>, CallError> {
     }
     let least = |a: Vec<Micros>, b: Vec<Micros>| a.into_iter().zip(b).map(|(a, b)| a.min(b)).collect();
     Ok(last.into_values().reduce(least))
+}
+
+/// The parts without what a shard has said anew since: of [`OF_SHARD`] those alone that come behind the last [`SHARD`]
+/// of their shard.
+pub fn last_words(parts: &[Part]) -> impl Iterator<Item = &Part> {
+    let of_shard = parts.iter().zip(0_usize..).filter(|(part, _)| part.table == SHARD);
+    let begins: BTreeMap<i64, usize> = of_shard.map(|(part, at)| (part.number, at)).collect();
+    let counts = move |part: &Part, at: usize| {
+        part.table != OF_SHARD || begins.get(&part.number).is_none_or(|begins| at > *begins)
+    };
+    parts.iter().zip(0_usize..).filter(move |(part, at)| counts(part, *at)).map(|(part, _)| part)
 }
 
 /// A column of fixed-width values.

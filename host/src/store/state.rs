@@ -22,6 +22,12 @@ mod pack;
 #[cfg(test)]
 mod tests;
 
+/// How parts become chunks, for whoever else keeps some.
+pub(super) mod chunks {
+    pub(in crate::store) use super::format::{Place, decode};
+    pub(in crate::store) use super::pack::pack;
+}
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
