@@ -116,6 +116,7 @@ pub(crate) fn run(folder: &Path, engine: &Engine, keep: Keep) -> Result<(Duratio
             workers,
             batch_rows: project.runtime.batch_rows,
             max_skew: project.runtime.max_skew,
+            memory: None,
             interval: keep.interval.unwrap_or(project.checkpoint.interval),
             until_idle: None,
             outlets,

@@ -45,7 +45,7 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool) -> Res
                 bail!("{}", refusal(project, &found));
             }
             // Read before anything is cut back, since reading verifies it.
-            let resume = Resume::from_commit(plan, &store, commit, epoch)?;
+            let resume = Resume::from_commit(plan, &store, commit, epoch, streamed_beyond(project))?;
             tell(commit, &found);
             found.unused.iter().for_each(|stage| store.forget(stage));
             resume
@@ -56,6 +56,11 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool) -> Res
     let input = if keeps { Some(InputLog::open(&project.data_dir.join("input"))?) } else { None };
     let state = State { store, term, resume, before: recovery.commit, input };
     Ok(Recovered { state, folder: project.folder.clone() })
+}
+
+/// How much state is read whole at a start: as parts, and once more in the operators.
+fn streamed_beyond(project: &Project) -> Option<u64> {
+    project.runtime.memory.map(|memory| memory / 8)
 }
 
 impl Recovered {

@@ -138,7 +138,7 @@ impl Chunks {
 }
 
 /// About what a column takes in memory.
-pub(super) fn held(column: &ArrayRef) -> usize {
+pub(crate) fn held(column: &ArrayRef) -> usize {
     /// What an array has beside its values.
     const ARRAY: usize = 128;
     column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size()) + ARRAY

@@ -3,7 +3,7 @@
 pub mod aggregate;
 mod changed;
 pub mod checkpoint;
-mod chunks;
+pub mod chunks;
 pub mod combine;
 pub mod decode;
 pub mod dedup;

@@ -16,6 +16,7 @@ mod durable;
 pub mod keeper;
 mod message;
 pub mod outlets;
+mod paging;
 pub mod publishing;
 mod reading;
 pub mod resume;
@@ -54,6 +55,8 @@ use committing::{Committed, Committer};
 use keeper::{Keeper, Keeping};
 use message::{Message, Output};
 use outlets::Outlets;
+pub use paging::Memory;
+use paging::Pager;
 use reading::Reading;
 use resume::Resume;
 pub use running::Running;
@@ -170,6 +173,8 @@ pub struct Start {
     pub batch_rows: usize,
     /// How far in event time a partition may be read ahead of the slowest that it meets; none: any distance.
     pub max_skew: Option<Duration>,
+    /// How much of the operators' state is in memory; none: all of it.
+    pub memory: Option<Memory>,
     /// From one epoch to the next.
     pub interval: Duration,
     /// Ends the run when no source has given an event for this long.
@@ -203,7 +208,8 @@ pub struct State {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state } = start;
+    let Start { plan, workers, batch_rows, max_skew, memory, interval, until_idle, mut outlets, clock, opener, state } =
+        start;
     let (store, term, resume, before, input) = match state {
         Some(State { store, term, resume, before, input }) => (Some(store), term, resume, before, input),
         None => (None, 0, Resume::default(), None, None),
@@ -241,10 +247,11 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         let (outputs, given) = bounded::<Output>(OUTPUTS);
         kept.push(given);
         let reading = Reading::new(&plan, index, workers, board.clone(), flow.clone(), &resume)?;
-        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone(), &clock)?;
+        let pager = memory.as_ref().map(|memory| Pager::new(memory, index, workers, store.is_some())).transpose()?;
+        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone(), &clock, pager)?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs, control: controlled, stop: stopped.clone() };
-        let mut worker = Worker::new(reading, stages, channels, clock.clone());
+        let mut worker = Worker::new(index, reading, stages, channels, clock.clone());
         let resume = resume.clone();
         let work = move || {
             worker.resume(&resume)?;
@@ -277,6 +284,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         away: Arc::default(),
         stop: stopped.clone(),
         clock: clock.clone(),
+        written: 0,
     };
     let keeper = Keeper::new(Keeping {
         plan: plan.clone(),

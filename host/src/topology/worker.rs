@@ -21,14 +21,18 @@ use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
 use super::message::{Begin, Control, Message, Output};
 use super::reading::Reading;
 use super::resume::Resume;
+use super::shard::Leisure;
 use super::stages::{Results, Stages};
 use super::ways::Given;
 use super::{Stop, TopologyError};
 use crate::source::intake::IntakeReceiver;
-use crate::time::{Clock, Micros, micros};
+use crate::time::{Clock, Micros, SECOND, micros};
 
 /// How often a worker that has nothing to do looks for idle partitions.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often it shows how much state there is.
+const SHOW: Micros = SECOND;
 
 /// A worker's ends of all channels.
 pub(super) struct Channels {
@@ -58,6 +62,11 @@ pub(super) struct Worker {
     outputs: VecDeque<Output>,
     /// When idle partitions were last looked for.
     looked: Micros,
+    /// When state was last shown, and by which worker.
+    shown: Micros,
+    number: usize,
+    /// Whether there has been nothing to do for a while.
+    rested: bool,
     /// By lane and sender, whether it waits behind a barrier for the others: what comes after it is not of the epoch.
     aligning: Vec<Vec<bool>>,
     /// The last epoch, once nothing more will be read.
@@ -69,7 +78,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(reading: Reading, stages: Stages, channels: Channels, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        number: usize,
+        reading: Reading,
+        stages: Stages,
+        channels: Channels,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let aligning = channels.inboxes.iter().map(|lane| vec![false; lane.len()]).collect();
         let pending = channels.outboxes.iter().map(|lane| lane.iter().map(|_| VecDeque::new()).collect()).collect();
         Self {
@@ -80,6 +95,9 @@ impl Worker {
             pending,
             outputs: VecDeque::new(),
             looked: 0,
+            shown: 0,
+            number,
+            rested: false,
             aligning,
             finish: None,
             last_epoch: None,
@@ -120,8 +138,24 @@ impl Worker {
             self.keep(results);
             return Ok(true);
         }
+        if self.stages.is_exporting() {
+            let mut results = Results::default();
+            self.stages.export(&mut results);
+            self.settle(results);
+            return Ok(true);
+        }
         let mut worked = false;
         for lane in (0..self.channels.inboxes.len()).rev() {
+            if self.page(lane, if self.rested { Leisure::Long } else { Leisure::None }) {
+                worked = true;
+                self.send_pending()?;
+                if !self.outputs.is_empty() {
+                    return Ok(true);
+                }
+            }
+            if self.stages.is_behind(lane) {
+                continue;
+            }
             for sender in 0..self.channels.inboxes.get(lane).map_or(0, Vec::len) {
                 if !self.may_take(lane) {
                     return Ok(worked);
@@ -130,19 +164,22 @@ impl Worker {
                 let inbox = inbox.filter(|_| !self.is_aligning(lane, sender));
                 let Some(message) = inbox.and_then(|inbox| inbox.try_recv().ok()) else { continue };
                 worked = true;
+                self.rested = false;
                 self.align(lane, sender, matches!(message, Message::Barrier(_)));
                 let mut results = Results::default();
                 self.stages.take(lane, sender, message, &mut results);
-                if let Some(epoch) = results.aligned {
-                    self.aligning.iter_mut().flatten().for_each(|aligning| *aligning = false);
-                    self.finished |= self.last_epoch == Some(epoch);
-                }
-                self.keep(results);
+                self.settle(results);
                 self.send_pending()?;
-                if !self.outputs.is_empty() {
+                if !self.outputs.is_empty() || self.stages.is_exporting() {
                     return Ok(true);
                 }
+                if self.stages.is_behind(lane) {
+                    break;
+                }
             }
+        }
+        if !worked && (0..self.channels.inboxes.len()).rev().any(|lane| self.page(lane, Leisure::Some)) {
+            return Ok(true);
         }
         if !self.may_read() {
             return Ok(worked);
@@ -174,8 +211,29 @@ impl Worker {
         Ok(worked)
     }
 
+    /// Takes a step of a round that messages of this lane wait for, if there is one and it may be taken.
+    fn page(&mut self, lane: usize, leisure: Leisure) -> bool {
+        let mut results = Results::default();
+        let worked = self.may_take(lane) && self.stages.page(lane, leisure, &mut results);
+        self.settle(results);
+        worked
+    }
+
+    /// Keeps what has come of something; where that was an epoch's end, inboxes are open again.
+    fn settle(&mut self, results: Results) {
+        if let Some(epoch) = results.aligned {
+            self.aligning.iter_mut().flatten().for_each(|aligning| *aligning = false);
+            self.finished |= self.last_epoch == Some(epoch);
+        }
+        self.keep(results);
+    }
+
     /// Looks for idle partitions, now and then; true if that gave something to send.
     fn look(&mut self, now: Micros) -> bool {
+        if now.saturating_sub(self.shown) >= SHOW {
+            self.shown = now;
+            self.stages.show(self.number);
+        }
         if now.saturating_sub(self.looked) < micros(TICK) / 2 {
             return false;
         }
@@ -266,7 +324,7 @@ impl Worker {
         if self.outputs.is_empty() {
             for (lane, inboxes) in self.channels.inboxes.iter().enumerate() {
                 let inboxes = inboxes.iter().enumerate().filter(|(sender, _)| !self.is_aligning(lane, *sender));
-                for (_, inbox) in inboxes.filter(|_| self.may_take(lane)) {
+                for (_, inbox) in inboxes.filter(|_| self.may_take(lane) && !self.stages.is_behind(lane)) {
                     select.recv(inbox);
                 }
             }
@@ -285,8 +343,14 @@ impl Worker {
         let until_due =
             self.due().map(|due| Duration::from_micros(due.saturating_sub(self.clock.now()).max(0).unsigned_abs()));
         match select.ready_timeout(until_due.map_or(TICK, |pause| pause.min(TICK))) {
-            Ok(ready) => ready != stop,
-            Err(_) => true,
+            Ok(ready) => {
+                self.rested = false;
+                ready != stop
+            }
+            Err(_) => {
+                self.rested = true;
+                true
+            }
         }
     }
 }

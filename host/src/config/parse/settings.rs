@@ -10,6 +10,9 @@ use super::super::section::{Section, Value};
 /// The least that makes sense for kept dead letters.
 const LEAST_SIZE: u64 = 1 << 20;
 
+/// The least memory for state: with less every key would lie on disk.
+const LEAST_MEMORY: u64 = 64 << 10;
+
 /// The rows of one call of a UDF are at most these.
 const MOST_ROWS: i64 = 8_192;
 
@@ -57,7 +60,7 @@ fn address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
 }
 
 pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
-    let mut runtime = Runtime { shards: 0, batch_rows: 4_096, max_skew: Some(MAX_SKEW) };
+    let mut runtime = Runtime { shards: 0, batch_rows: 4_096, max_skew: Some(MAX_SKEW), memory: None };
     let Some(mut section) = document.get("runtime").and_then(|value| value.section()) else { return runtime };
     if let Some(shards) = section.get("shards").and_then(|value| value.integer(0..=1024)) {
         runtime.shards = shards;
@@ -68,7 +71,7 @@ pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
     if let Some(skew) = section.get("max-skew").and_then(|value| value.duration_or_off()) {
         runtime.max_skew = skew;
     }
-    section.not_yet("memory", "a limit on memory is");
+    runtime.memory = section.get("memory").and_then(|value| value.size(LEAST_MEMORY..=u64::MAX));
     section.finish();
     runtime
 }

@@ -98,7 +98,7 @@ pub struct Paged {
     round: Option<Round>,
     wanted: Horizon,
     reached: Horizon,
-    /// Whether rows have waited for long enough.
+    /// Whether there is to be a round whatever waits: rows have waited for long enough.
     late: bool,
     journal: Journal,
     export: Option<Export>,
@@ -109,12 +109,14 @@ pub struct Paged {
 }
 
 impl Paged {
-    /// Takes an operator apart; all of its slices are put away. `exports` says whether anybody will ask what changed.
+    /// Takes an operator apart that has come to `reached`; all of its slices are put away. `exports` says whether anybody
+    /// will ask what changed.
     ///
     /// # Errors
     /// The host's fault.
     pub fn split(
         mut operator: Operator,
+        reached: Horizon,
         shares: Shares,
         exports: bool,
         spill: &mut dyn Spill,
@@ -133,7 +135,8 @@ impl Paged {
         for part in parts {
             sorting.add(part, spill)?;
         }
-        Self::sorted(idle, sorting, journal, shares, exports, spill)
+        let paged = Self::sorted(idle, sorting, journal, shares, exports, spill)?;
+        Ok(Self { wanted: reached, reached, ..paged })
     }
 
     /// Begins to take apart what a checkpoint has kept, `bytes` there, without ever having it in memory: `idle` is an
@@ -186,7 +189,8 @@ impl Paged {
             round: None,
             wanted: Horizon::default(),
             reached: Horizon::default(),
-            late: false,
+            // Of its slices nothing is known but what they are made of.
+            late: true,
             journal,
             export: None,
             exports,

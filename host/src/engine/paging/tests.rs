@@ -139,7 +139,7 @@ struct Small {
 impl Small {
     fn new(kind: Kind, shares: Shares, refuses: bool) -> Self {
         let mut shelf = Shelf { refuses, ..Shelf::default() };
-        let paged = Paged::split(kind.operator(), shares, true, &mut shelf).unwrap();
+        let paged = Paged::split(kind.operator(), Horizon::default(), shares, true, &mut shelf).unwrap();
         Self { paged, shelf, shares, used: 0 }
     }
 
@@ -184,7 +184,7 @@ impl Small {
             Paged::resumed(operator, sorting, shares, true, &mut shelf).unwrap()
         } else {
             operator.import(parts).unwrap();
-            Paged::split(operator, shares, true, &mut shelf).unwrap()
+            Paged::split(operator, Horizon::default(), shares, true, &mut shelf).unwrap()
         };
         Self { paged, shelf, shares, used: 0 }
     }
