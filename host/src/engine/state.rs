@@ -191,7 +191,14 @@ pub(super) mod testing {
             if whole {
                 self.parts.clear();
             }
-            operator.export(whole, &mut self.parts).unwrap();
+            let mut parts = Vec::new();
+            operator.export(whole, &mut parts).unwrap();
+            // A part is cut anywhere where it is kept.
+            for part in parts {
+                let (rows, middle) = (part.rows.num_rows(), part.rows.num_rows() / 2);
+                let cut = |start: usize, end: usize| Part { rows: part.rows.slice(start, end - start), ..part };
+                self.parts.extend([cut(0, middle), cut(middle, rows)].into_iter().filter(|part| part.rows.num_rows() > 0));
+            }
             if crash {
                 *operator = fresh();
                 operator.import(&self.parts).unwrap();

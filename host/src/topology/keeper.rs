@@ -101,6 +101,8 @@ impl Keeper {
     /// behind its barrier is not listened to until the others are, for what it gives is not of the epoch.
     pub(super) fn run(mut self, outputs: &[Receiver<Output>]) -> Result<Summary, TopologyError> {
         let mut workers: Vec<(bool, &Receiver<Output>)> = outputs.iter().map(|worker| (true, worker)).collect();
+        // Whether one of them has ended: then no epoch does any more, since its rows and its state would be missing.
+        let mut gone = false;
         loop {
             while self.away.load(Ordering::Relaxed) {
                 if self.writing.stop.wait(LOOK) {
@@ -125,14 +127,17 @@ impl Keeper {
                     if let Some((open, _)) = workers.get_mut(at) {
                         *open = false;
                     }
-                    if workers.iter().all(|(open, _)| !open) {
+                    if !gone && workers.iter().all(|(open, _)| !open) {
                         self.end(epoch)?;
                         workers.iter_mut().for_each(|(open, _)| *open = true);
                     }
                 }
                 Ok(output) => self.take(output)?,
                 Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => drop(workers.remove(at)),
+                Err(TryRecvError::Disconnected) => {
+                    gone = true;
+                    workers.remove(at);
+                }
             }
         }
         self.leave_out_stopped()?;

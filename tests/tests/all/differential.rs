@@ -209,12 +209,14 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
             Feed::Files => (Arc::new(SystemClock), None, None),
             Feed::Given(pace, skew) => (stands.clone(), Some(opener(sources, pace.clone(), stands)), *skew),
         };
+        // Its own: the threads of a run that crashed live on for a while.
+        let spill = tempfile::tempdir_in(data).unwrap().keep();
         let running = topology::start(Start {
             plan: plan.clone(),
             workers: way.shards,
             batch_rows: way.batch,
             max_skew: max_skew.map(Duration::from_millis),
-            memory: way.memory.map(|limit| Memory { limit, folder: data.join("spill") }),
+            memory: way.memory.map(|limit| Memory { limit, folder: spill }),
             interval: if cut.is_some() { Duration::from_millis(2) } else { Duration::from_secs(60) },
             until_idle: None,
             outlets,
