@@ -170,6 +170,13 @@ fn named(columns: &[ArrayRef]) -> impl Iterator<Item = (String, ArrayRef)> {
 pub(super) mod testing {
     use super::{Part, Stateful};
 
+    /// A part as it comes back from where it is kept: cut anywhere.
+    pub(in crate::engine) fn cut(part: &Part) -> impl Iterator<Item = Part> {
+        let (rows, middle) = (part.rows.num_rows(), part.rows.num_rows() / 2);
+        let cut = |start: usize, end: usize| Part { rows: part.rows.slice(start, end - start), ..*part };
+        [cut(0, middle), cut(middle, rows)].into_iter().filter(|part| part.rows.num_rows() > 0)
+    }
+
     /// All parts since the last whole export.
     #[derive(Default)]
     pub(in crate::engine) struct Journal {
@@ -193,12 +200,7 @@ pub(super) mod testing {
             }
             let mut parts = Vec::new();
             operator.export(whole, &mut parts).unwrap();
-            // A part is cut anywhere where it is kept.
-            for part in parts {
-                let (rows, middle) = (part.rows.num_rows(), part.rows.num_rows() / 2);
-                let cut = |start: usize, end: usize| Part { rows: part.rows.slice(start, end - start), ..part };
-                self.parts.extend([cut(0, middle), cut(middle, rows)].into_iter().filter(|part| part.rows.num_rows() > 0));
-            }
+            self.parts.extend(parts.iter().flat_map(cut));
             if crash {
                 *operator = fresh();
                 operator.import(&self.parts).unwrap();

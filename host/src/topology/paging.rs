@@ -79,7 +79,8 @@ impl Pager {
         whole.sort_unstable();
         loop {
             let pieces: usize = whole.iter().map(|(weight, _)| weight).sum();
-            let slices: usize = stages.iter_mut().filter_map(|shard| Some(shard.paged()?.weight())).sum();
+            let paged = stages.iter_mut().filter_map(Shard::paged);
+            let slices: usize = paged.map(|paged| paged.weight() + paged.waiting()).sum();
             if pieces + slices + incoming <= self.shares.state {
                 return failed;
             }
@@ -105,6 +106,12 @@ impl Pager {
             };
             failed.extend(done.err().map(|error| (stage, error)));
         }
+    }
+
+    /// Whether the rows that wait in all stages together are a reason for a round; or, with `more`, for taking no more.
+    pub(super) fn is_crowded(&self, stages: &[Shard], more: bool) -> bool {
+        let waiting: usize = stages.iter().map(Shard::waiting).sum();
+        waiting > self.shares.queue + if more { self.shares.behind } else { 0 }
     }
 
     fn tell(&mut self, shard: &Shard, weight: usize) {

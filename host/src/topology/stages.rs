@@ -291,9 +291,8 @@ impl Stages {
 
     /// Takes a step of a round of a stage that this lane leads to; false where there is none to take.
     pub(super) fn page(&mut self, lane: usize, leisure: Leisure, results: &mut Results) -> bool {
-        if self.pager.is_none() {
-            return false;
-        }
+        let Some(pager) = &self.pager else { return false };
+        let crowded = pager.is_crowded(&self.stages, false);
         for stage in 0..self.stages.len() {
             if self.is_stopped(stage) {
                 self.abandon(stage);
@@ -304,7 +303,7 @@ impl Stages {
                 alignment.whole(self.senders) >= depth && alignment.sent < depth
             });
             let Some(shard) = self.stages.get_mut(stage).filter(|shard| shard.lane() == lane + 1) else { continue };
-            if !shard.may_step(leisure, awaited) {
+            if !shard.may_step(leisure, awaited || crowded) {
                 continue;
             }
             let incoming = shard.paged().map_or(0, |paged| paged.incoming());
@@ -325,8 +324,12 @@ impl Stages {
 
     /// Whether what comes on a lane has to wait for a round.
     pub(super) fn is_behind(&self, lane: usize) -> bool {
-        let behind = |(stage, shard): (usize, &Shard)| shard.is_behind() && !self.is_stopped(stage);
-        self.pager.is_some() && self.stages.iter().enumerate().filter(|(_, shard)| shard.lane() > lane).any(behind)
+        let Some(pager) = &self.pager else { return false };
+        let crowded = pager.is_crowded(&self.stages, true);
+        let behind = |(stage, shard): (usize, &Shard)| {
+            (shard.is_behind() || crowded && !shard.is_settled()) && !self.is_stopped(stage)
+        };
+        self.stages.iter().enumerate().filter(|(_, shard)| shard.lane() > lane).any(behind)
     }
 
     /// Brings the state in memory within its share, with so many bytes more.

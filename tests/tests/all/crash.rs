@@ -290,3 +290,23 @@ fn the_purchases_example_survives_kills() {
     };
     survives("purchases", 22, site, bring);
 }
+
+/// The same where hardly any state is in memory, and some lies on disk as the process is killed.
+#[test]
+fn it_survives_kills_with_little_memory() {
+    let kafka = Kafka::shared();
+    if !kafka.is_real() {
+        return;
+    }
+    kafka.create_topic("crash-paged", 2);
+    let mut drawn = Drawn(4);
+    let bring = |round| bring_cards(kafka, "crash-paged", &mut drawn, round);
+    let site = |name: &str| {
+        let mut site = cards(kafka, "crash-paged", name);
+        if name == "killed" {
+            site.settings.push("runtime.memory=64KiB".to_owned());
+        }
+        site
+    };
+    survives("paged", 44, site, bring);
+}

@@ -12,6 +12,7 @@ const LEAST_SIZE: u64 = 1 << 20;
 
 /// The least memory for state: with less every key would lie on disk.
 const LEAST_MEMORY: u64 = 64 << 10;
+const MOST_MEMORY: u64 = 1 << 50;
 
 /// The rows of one call of a UDF are at most these.
 const MOST_ROWS: i64 = 8_192;
@@ -71,7 +72,7 @@ pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
     if let Some(skew) = section.get("max-skew").and_then(|value| value.duration_or_off()) {
         runtime.max_skew = skew;
     }
-    runtime.memory = section.get("memory").and_then(|value| value.size(LEAST_MEMORY..=u64::MAX));
+    runtime.memory = section.get("memory").and_then(|value| value.size(LEAST_MEMORY..=MOST_MEMORY));
     section.finish();
     runtime
 }

@@ -57,11 +57,12 @@ pub struct Ticket {
 /// What a worker's share of the memory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
-    /// State in memory, of all stages: where it exceeds this, some of it goes.
+    /// State in memory and rows that wait, of all stages: where they exceed this, state goes.
     pub state: usize,
-    /// Rows that wait for the next round, which then begins.
+    /// Rows that wait for a round for which slices are to be brought in: then it begins. The more rows a round is for,
+    /// the less of it is each one's, so that is most of what there is.
     pub queue: usize,
-    /// Rows that come while a round is under way.
+    /// Rows that come while a round is under way, or wait for one that brings nothing in.
     pub behind: usize,
     /// A slice that is heavier is cut in two.
     pub slice: usize,
@@ -74,8 +75,8 @@ impl Shares {
     pub fn of(limit: usize) -> Self {
         let sixteenths = |count: usize| limit / 16 * count;
         Self {
-            state: sixteenths(10),
-            queue: sixteenths(3),
+            state: sixteenths(11),
+            queue: sixteenths(7),
             behind: sixteenths(1),
             slice: (limit / 48).max(16 << 10),
             piece: (limit / 512).clamp(16 << 10, 256 << 10),

@@ -231,7 +231,8 @@ impl Paged {
 
     /// Whether a round is worth its while for the rows that wait.
     pub fn is_full(&self) -> bool {
-        !self.queue.is_empty() && self.queue.bytes() >= self.shares.queue
+        let most = if self.cold() == 0 { self.shares.behind } else { self.shares.queue };
+        !self.queue.is_empty() && self.queue.bytes() >= most
     }
 
     /// Whether no more rows are to come until a round is over.
@@ -335,6 +336,8 @@ impl Paged {
         let Some(slice) = self.slices.get_mut(at) else { return Ok(()) };
         let Place::Cold(kept) = std::mem::replace(&mut slice.place, Place::Empty) else { return Ok(()) };
         let (used, mut parts) = (slice.used, Vec::new());
+        // About half each, until they are looked at.
+        let (weight, keys) = (slice.weight / 2, slice.keys / 2);
         *slice = Slice { used, ..Slice::empty() };
         kept.iter().try_for_each(|kept| kept.get(spill, &mut parts))?;
         let marks = parts.iter().filter(|part| part.table == SHARD).cloned().collect();
@@ -345,7 +348,7 @@ impl Paged {
         self.directory = directory;
         kept.into_iter().for_each(|kept| kept.release(spill));
         for (slice, kept) in self.slices.iter_mut().zip(slices).filter(|(_, kept)| !kept.is_empty()) {
-            *slice = Slice { used, ..Slice::unknown(kept) };
+            *slice = Slice { used, weight, keys, ..Slice::unknown(kept) };
         }
         Ok(())
     }
@@ -487,6 +490,15 @@ impl Paged {
     /// How often a slice was brought in since the last call.
     pub fn take_loads(&mut self) -> u64 {
         std::mem::take(&mut self.loads)
+    }
+}
+
+#[cfg(test)]
+impl Paged {
+    /// The weight of the heaviest slice in memory.
+    pub(super) fn heaviest(&self) -> usize {
+        let resident = |slice: &&Slice| matches!(slice.place, Place::Resident(_));
+        self.slices.iter().filter(resident).map(|slice| slice.weight).max().unwrap_or(0)
     }
 }
 

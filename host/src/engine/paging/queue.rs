@@ -52,25 +52,26 @@ impl Queue {
 
     /// All of it, told apart by slice.
     pub(super) fn sorted(self, directory: &Directory) -> Sorted {
-        let rows = self.entries.iter().map(|entry| Rows::new(&entry.batch.hashes, directory)).collect();
-        Sorted { entries: self.entries, rows, bytes: self.bytes }
+        let places: Vec<(u32, u32)> = (0_u32..)
+            .zip(&self.entries)
+            .flat_map(|(entry, queued)| (0_u32..).take(queued.batch.len()).map(move |row| (entry, row)))
+            .collect();
+        let hashes = self.entries.iter().flat_map(|entry| &entry.batch.hashes);
+        let slices: Vec<usize> = hashes.map(|hash| directory.slice(*hash)).collect();
+        let order = Order::of(&slices, directory.len());
+        Sorted { entries: self.entries, places, order, bytes: self.bytes }
     }
 }
 
-/// The rows of one entry, those of one slice together.
-#[derive(Debug)]
-struct Rows {
+/// The rows of a list, those of one slice together, else as they were.
+#[derive(Debug, Default)]
+struct Order {
     rows: Vec<u32>,
     /// Where those of each slice end.
     ends: Vec<u32>,
 }
 
-impl Rows {
-    fn new(hashes: &[u64], directory: &Directory) -> Self {
-        let slices: Vec<usize> = hashes.iter().map(|hash| directory.slice(*hash)).collect();
-        Self::of(&slices, directory.len())
-    }
-
+impl Order {
     /// Sorts by counting: `slices` is the slice of each row.
     fn of(slices: &[usize], count: usize) -> Self {
         let mut ends = vec![0_u32; count];
@@ -105,23 +106,24 @@ impl Rows {
 
 /// For each slice the rows of a list that are its own: `slices` is the slice of each row.
 pub(super) fn by_slice(slices: &[usize], count: usize) -> impl Iterator<Item = (usize, Vec<u32>)> {
-    let sorted = Rows::of(slices, count);
+    let sorted = Order::of(slices, count);
     (0..count).map(move |slice| (slice, sorted.of_slice(slice).to_vec())).filter(|(_, rows)| !rows.is_empty())
 }
 
 /// A queue whose round has begun.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sorted {
     entries: Vec<Entry>,
-    /// Those of each entry.
-    rows: Vec<Rows>,
+    /// Of each row its entry, and which of that one's it is.
+    places: Vec<(u32, u32)>,
+    order: Order,
     pub(super) bytes: usize,
 }
 
 impl Sorted {
     /// Whether there are rows of a slice.
     pub(super) fn has(&self, slice: usize) -> bool {
-        self.rows.iter().any(|rows| !rows.of_slice(slice).is_empty())
+        !self.order.of_slice(slice).is_empty()
     }
 
     /// Hands the rows of a slice on in their order, as few batches as that allows.
@@ -130,17 +132,23 @@ impl Sorted {
         slice: usize,
         mut take: impl FnMut(Side, &KeyedBatch, Micros) -> Result<(), GuardError>,
     ) -> Result<(), GuardError> {
-        let own = self.entries.iter().zip(&self.rows).map(|(entry, rows)| (entry, rows.of_slice(slice)));
-        let mut own = own.filter(|(_, rows)| !rows.is_empty()).peekable();
-        while let Some((first, rows)) = own.next() {
+        let place = |row: &u32| {
+            let (entry, row) = self.places.get(*row as usize)?;
+            Some((*entry, self.entries.get(*entry as usize)?, *row as usize))
+        };
+        let mut own = self.order.of_slice(slice).iter().filter_map(place).peekable();
+        while let Some((mut last, first, row)) = own.next() {
             let mut batches: Vec<&KeyedBatch> = vec![&first.batch];
-            let mut picked: Vec<(usize, usize)> = rows.iter().map(|row| (0, *row as usize)).collect();
-            let goes_along = |(entry, rows): &(&Entry, &[u32]), picked: usize| {
-                entry.side == first.side && entry.now == first.now && picked + rows.len() <= CALL_ROWS
-            };
-            while let Some((entry, rows)) = own.next_if(|next| goes_along(next, picked.len())) {
-                picked.extend(rows.iter().map(|row| (batches.len(), *row as usize)));
-                batches.push(&entry.batch);
+            let mut picked: Vec<(usize, usize)> = vec![(0, row)];
+            let goes_along = |entry: &Entry| entry.side == first.side && entry.now == first.now;
+            while picked.len() < CALL_ROWS
+                && let Some((number, entry, row)) = own.next_if(|(_, entry, _)| goes_along(entry))
+            {
+                if number != last {
+                    batches.push(&entry.batch);
+                    last = number;
+                }
+                picked.push((batches.len() - 1, row));
             }
             if batches.len() == 1 && picked.len() == first.batch.len() {
                 take(first.side, &first.batch, first.now)?;

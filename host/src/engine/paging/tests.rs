@@ -13,6 +13,7 @@ use crate::engine::join::{JoinOperator, Miss, Wait};
 use crate::engine::operator::{Given, Horizon, Operator, Side};
 use crate::engine::rows::KeyedBatch;
 use crate::engine::state::Stateful;
+use crate::engine::state::testing::cut;
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL};
 use crate::engine::window::operator::WindowOperator;
 use crate::engine::window::over::{Frame, OverOperator};
@@ -168,8 +169,10 @@ impl Small {
     }
 
     fn export(&mut self, whole: bool, out: &mut Vec<Part>) {
+        let mut parts = Vec::new();
         self.paged.begin_export(whole, &mut self.shelf);
-        while !self.paged.export_step(&mut self.shelf, out).unwrap() {}
+        while !self.paged.export_step(&mut self.shelf, &mut parts).unwrap() {}
+        out.extend(parts.iter().flat_map(cut));
     }
 
     /// Another one that goes on from what was kept.
@@ -296,4 +299,45 @@ proptest! {
         small.paged.forget_changes(&mut small.shelf);
         prop_assert_eq!(small.shelf.parts.len() as u64 * 100, small.paged.away(), "what is not needed is released");
     }
+}
+
+/// Rows that wait by the clock go once they have waited for long enough, also of slices that are put away.
+#[test]
+fn what_waits_by_the_clock_goes_in_time() {
+    let kind = Kind::Join(Wait::AtMost(5));
+    let shares = Shares { state: 0, queue: 0, behind: 0, slice: 1_000, piece: 0 };
+    let (mut small, mut given) = (Small::new(kind, shares, false), Given::default());
+    small.settle(0, &mut given);
+    for (key, now) in [(1, 10), (2, 12)] {
+        small.paged.take(Side::Main, Box::new(kind.batch(&[(key, 1_000, key)], Side::Main, key)), now);
+        assert_eq!(small.paged.deadline(), Some(15), "also of what waits for a round");
+        small.settle(now, &mut given);
+    }
+    assert_eq!((small.paged.cold(), small.paged.least_waiting(), given.rows.len()), (2, Some(1_000), 0));
+    for (now, left) in [(15, Some(17)), (17, None)] {
+        small.paged.tick();
+        small.settle(now, &mut given);
+        assert_eq!(small.paged.deadline(), left);
+    }
+    assert_eq!((small.paged.cold(), given.rows.len()), (0, 2));
+}
+
+/// A slice that grows is cut in two, again and again, and none is much heavier than it may be.
+#[test]
+fn slices_stay_small() {
+    let (kind, mut given) = (Kind::Session, Given::default());
+    let shares = Shares { state: usize::MAX, queue: 0, behind: 0, slice: 20_000, piece: 0 };
+    let mut small = Small::new(kind, shares, false);
+    for first in (0..4_000).step_by(100) {
+        let rows: Vec<Row> = (first..first + 100).map(|key| (key, 1_000 * UNIT, 1)).collect();
+        small.paged.take(Side::Main, Box::new(kind.batch(&rows, Side::Main, first)), 0);
+        small.settle(0, &mut given);
+    }
+    // What has just been cut is looked at in the next round.
+    for _ in 0..3 {
+        small.paged.tick();
+        small.settle(0, &mut given);
+    }
+    assert_eq!(small.paged.keys(), 4_000);
+    assert!(small.paged.heaviest() < 2 * shares.slice, "{}", small.paged.heaviest());
 }

@@ -77,6 +77,11 @@ impl Shard {
         if let Held::Paged(paged) = &mut self.held { Some(paged) } else { None }
     }
 
+    /// How many bytes of rows wait for a round, or for its end.
+    pub(in crate::topology) fn waiting(&self) -> usize {
+        if let Held::Paged(paged) = &self.held { paged.waiting() } else { 0 }
+    }
+
     /// Whether its operator is in one piece.
     pub(in crate::topology) fn is_whole(&self) -> bool {
         matches!(self.held, Held::Whole(_))
@@ -205,7 +210,9 @@ impl Shard {
         let reached = *paged.reached();
         let until = match self.wait {
             Some(Wait::Watermark) => reached.watermark.min(reached.other),
-            Some(Wait::AtMost(_)) => self.least_waiting().map_or(reached.watermark, |least| least.min(reached.watermark)),
+            Some(Wait::AtMost(_)) => {
+                self.least_waiting().map_or(reached.watermark, |least| least.min(reached.watermark))
+            }
             _ => reached.watermark,
         };
         // Its end is said once nothing waits any more.
