@@ -133,8 +133,7 @@ impl Pager {
     /// Takes over what a checkpoint has of a stage, without having all of it in memory.
     pub(super) fn stream_in(&mut self, shard: &mut Shard, stored: &Stored, shards: usize) -> Result<(), GuardError> {
         self.tell(shard, usize::try_from(stored.bytes).unwrap_or(usize::MAX));
-        let from = (stored.marks.as_slice(), stored.bytes, shards);
-        shard.stream_in(from, self.shares, self.exports, &mut self.spill, &mut |take| stored.read(take))
+        shard.stream_in(stored, shards, self.shares, self.exports, &mut self.spill)
     }
 
     /// Gives out the next of a stage's state; where `whole` says something, it is the first, of what has changed or of

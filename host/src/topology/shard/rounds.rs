@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::resume::Stored;
 use super::{Held, Shard, Work};
 use crate::engine::guard::GuardError;
 use crate::engine::join::Wait;
@@ -106,21 +107,20 @@ impl Shard {
         Ok(())
     }
 
-    /// Takes what the `shards` shards of this stage exported, `bytes` of it, without having all of it in memory: `marks`
-    /// are the parts that say how far they had come, and `read` hands over all parts.
+    /// Takes what the `shards` shards of this stage exported without having all of it in memory.
     pub(in crate::topology) fn stream_in(
         &mut self,
-        (marks, bytes, shards): (&[Part], u64, usize),
+        stored: &Stored,
+        shards: usize,
         shares: Shares,
         exports: bool,
         spill: &mut dyn Spill,
-        read: &mut dyn FnMut(&mut dyn FnMut(Part) -> Result<(), CallError>) -> Result<(), CallError>,
     ) -> Result<(), GuardError> {
         let Held::Whole(mut operator) = std::mem::replace(&mut self.held, Held::Gone) else { return Ok(()) };
-        let own: Vec<Part> = marks.iter().filter(|part| self.concerns(part, shards)).cloned().collect();
-        let bytes = bytes / self.workers.max(1) as u64;
+        let own: Vec<Part> = stored.marks.iter().filter(|part| self.concerns(part, shards)).cloned().collect();
+        let bytes = stored.bytes / self.workers.max(1) as u64;
         let mut sorting: Sorting = Paged::begin(&mut operator, bytes, &own, &shares)?;
-        read(&mut |part| match part.of_shard(self.worker, self.workers)? {
+        stored.read(&mut |part| match part.of_shard(self.worker, self.workers)? {
             Some(part) => sorting.add(part, spill),
             None => Ok(()),
         })?;
