@@ -1,18 +1,29 @@
 # `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests example demo test soak crash cases fuzz lint doc deny bench memory clean toolchain
+.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz lint doc deny bench memory clean toolchain
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 build: toolchain ## the release binary, at target/release/millrace
-	@cargo build --release --locked --bin millrace
+	@cargo build --release --locked -p millrace
 	@built=$$(scripts/target)/release/millrace; mkdir -p target/release; \
 	    [ "$$built" -ef target/release/millrace ] || cp --remove-destination "$$built" target/release/millrace
 
 guests: toolchain ## the UDFs as components, in udfs/target/components
 	@scripts/build-guests
+	@scripts/build-guests-c
+	@scripts/build-guests-go
+
+guests-python: ## the UDFs in Python as components, in udfs/target/components; fetches componentize-py
+	@scripts/build-guests-python
+
+guests-javascript: ## the UDFs in TypeScript as components, in udfs/target/components; fetches componentize-js
+	@scripts/build-guests-javascript
+
+test-guests: ## the SDKs for Python and JavaScript and what is written with them, natively
+	@scripts/test-guests
 
 example: guests ## the components that the fraud example uses, beside its project file
 	@cp udfs/target/components/merchant_category.wasm udfs/target/components/decayed_sum.wasm examples/fraud/

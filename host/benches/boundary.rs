@@ -2,8 +2,8 @@
 //! crossing alone, over batches of 1,024 rows of a float, a flag and a text of ten bytes.
 //!
 //! The native one is what a contributor would write into the engine: Arrow arrays in, a closure a row, Arrow builders
-//! out; once with the SDK's way to lower case and once with the standard library's. Needs `make guests`. Prints
-//! nanoseconds a row, then the ratios to native.
+//! out; once with the SDK's way to lower case and once with the standard library's. The same work in C and Go beside.
+//! Needs `make guests`. Prints nanoseconds a row, then the ratios to native.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -142,9 +142,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../udfs/target/components")),
         PathBuf::from,
     );
-    let path = folder.join("bench_transform.wasm");
-    let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}; run `make guests`", path.display()))?;
-    let component = Engine::new(EngineOptions::default())?.load(&bytes)?;
+    let engine = Engine::new(EngineOptions::default())?;
+    let load = |file: &str| -> Result<_, Box<dyn std::error::Error>> {
+        let path = folder.join(format!("{file}.wasm"));
+        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}; run `make guests`", path.display()))?;
+        Ok(engine.load(&bytes)?)
+    };
 
     let mut criterion = Criterion::default().measurement_time(Duration::from_secs(3)).configure_from_args();
     let samples = Samples::default();
@@ -153,9 +156,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     measure(&mut criterion, &samples, "native_allocating", || {
         native(&input, allocating_work).map_or(0, |output| output.rows)
     });
-    for name in ["row_closure", "vectorised", "passthrough"] {
+    for (label, file, name) in [
+        ("row_closure", "bench_transform", "row_closure"),
+        ("vectorised", "bench_transform", "vectorised"),
+        ("passthrough", "bench_transform", "passthrough"),
+        ("c_row_closure", "bench_transform_c", "row_closure"),
+        ("c_vectorised", "bench_transform_c", "vectorised"),
+        ("go_row_closure", "bench_transform_go", "row_closure"),
+        ("go_vectorised", "bench_transform_go", "vectorised"),
+    ] {
+        // A language that was not built is left out.
+        let component = match load(file) {
+            Ok(component) => component,
+            Err(error) if label == name => return Err(error),
+            Err(error) => {
+                eprintln!("left out: {error}");
+                continue;
+            }
+        };
         let mut instance = component.transform(Some(name), &fields(), "{}", Limits::default())?.create()?;
-        measure(&mut criterion, &samples, name, || instance.apply(&input).map_or(0, |done| done.output.rows));
+        measure(&mut criterion, &samples, label, || instance.apply(&input).map_or(0, |done| done.output.rows));
     }
 
     let samples = samples.into_inner();

@@ -4,7 +4,8 @@
 //! - `throughput`: the workload of [`cards`], five times as many events as MILLRACE_BENCH_EVENTS says (ten million), so
 //!   that a run has several epochs. Each round runs without epochs, with epochs each second that make the outputs safe
 //!   and keep no state, and with checkpoints each second, in turns: what else the machine does meets all three. The
-//!   ratios are medians of the rounds'. Needs `make guests`.
+//!   ratios are medians of the rounds'. Once as it is live, where a second of the clock is a second of event time, and
+//!   once with a record of hours read at once, of which each second changes all panes of every key. Needs `make guests`.
 //! - `recovery`: the state of [`keyed`], from opening its store to the moment at which both workers have taken over all
 //!   of it, which is when the keeper hears of the first barrier. A state that is worn has so many changes on top that the
 //!   next epoch would write it whole: none takes longer. The files are in the page cache, as they are after the process
@@ -25,6 +26,7 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use keyed::{Failure, Keyed};
 use millrace::config::plan::Plan;
 use millrace::engine::checkpoint::Written;
+use millrace::room::Reserve;
 use millrace::store::StoreError;
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::online::{OnlineBatch, OnlineWriter};
@@ -47,12 +49,17 @@ fn main() -> Result<(), Failure> {
     let engine = Engine::new(EngineOptions::default())?;
     let mut criterion = Criterion::default().configure_from_args();
     let keys: i64 = std::env::var("MILLRACE_BENCH_KEYS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    throughput(&mut criterion, &engine)?;
+    throughput(&mut criterion, &engine, "live", LIVE)?;
+    throughput(&mut criterion, &engine, "recorded", cards::RECORDED)?;
     recovery(&mut criterion, &engine, keys)?;
     epochs(&mut criterion, &engine, keys)?;
     criterion.final_summary();
     Ok(())
 }
+
+/// A million events a second, as they come: [`cards::RECORDED`] at the pace at which this machine reads it.
+const LIVE: cards::Density =
+    cards::Density { rate: 1_000_000, window: r#"{ sliding = "10s", step = "1s" }"#, delay: "1s" };
 
 fn median<T: Copy + PartialOrd>(values: &mut [T]) -> Option<T> {
     values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
@@ -67,7 +74,7 @@ const WAYS: [(&str, cards::Keep); 3] = [
 ];
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
-fn throughput(criterion: &mut Criterion, engine: &Engine) -> Result<(), Failure> {
+fn throughput(criterion: &mut Criterion, engine: &Engine, kind: &str, density: cards::Density) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let events = 5 * cards::events();
     let mut rounds: Vec<[Duration; WAYS.len()]> = Vec::new();
@@ -77,16 +84,16 @@ fn throughput(criterion: &mut Criterion, engine: &Engine) -> Result<(), Failure>
     group.sample_size(10).sampling_mode(SamplingMode::Flat).throughput(Throughput::Elements(events));
     // Once without counting, and then a run a sample.
     group.warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_millis(1));
-    group.bench_function(BenchmarkId::new("checkpoints each second", events), |bencher| {
+    group.bench_function(BenchmarkId::new(kind, events), |bencher| {
         if !std::mem::replace(&mut prepared, true) {
-            cards::prepare(folder.path(), events).unwrap_or_else(|error| panic!("{error}"));
+            cards::prepare(folder.path(), events, density).unwrap_or_else(|error| panic!("{error}"));
         }
         bencher.iter_custom(|times| {
             let mut sum = Duration::ZERO;
             for _ in 0..times {
                 let round = WAYS.map(|(_, keep)| {
                     let (took, summary) =
-                        cards::run(folder.path(), engine, keep).unwrap_or_else(|error| panic!("{error}"));
+                        cards::run(folder.path(), engine, density, keep).unwrap_or_else(|error| panic!("{error}"));
                     ended = summary.epochs;
                     took
                 });
@@ -103,11 +110,11 @@ fn throughput(criterion: &mut Criterion, engine: &Engine) -> Result<(), Failure>
         let mut ratios: Vec<f64> =
             rounds.iter().map(|round| round.first().map_or(0.0, Duration::as_secs_f64) / took(round)).collect();
         if let (Some(rate), Some(ratio)) = (median(&mut rates), median(&mut ratios)) {
-            println!("{name:30} {:6.3} M events/s, {ratio:.3} of that without epochs", rate / 1e6);
+            println!("{kind:8} {name:30} {:6.3} M events/s, {ratio:.3} of that without epochs", rate / 1e6);
         }
     }
     if ended > 0 {
-        println!("{} rounds; {ended} checkpoints in the last", rounds.len());
+        println!("{kind:8} {} rounds; {ended} checkpoints in the last", rounds.len());
     }
     Ok(())
 }
@@ -201,6 +208,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
     let first = Arc::new(Mutex::new(None));
     let outlets = Outlets {
         online: Box::new(FirstBarrier(first.clone())),
+        filler: None,
         log: None,
         dead_letters: DeadLetterWriter::open(letters.path(), limits)?,
         outputs: vec![Vec::new()],
@@ -227,11 +235,13 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
             max_skew: None,
             memory: None,
             interval: Duration::from_secs(3_600),
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),
             state,
             opener: None,
+            reserve: Reserve::new(0),
         })?;
         let (_, stopped) = watch::channel(true);
         running.wait(stopped).await

@@ -32,7 +32,7 @@ fn duckdb(file: &Path) -> Option<Duration> {
 fn main() -> Result<(), Failure> {
     let events = cards::events();
     let folder = tempfile::tempdir()?;
-    let file = cards::prepare(folder.path(), events)?;
+    let file = cards::prepare(folder.path(), events, cards::RECORDED)?;
     let engine = Engine::new(EngineOptions::default())?;
 
     let mut criterion = Criterion::default().configure_from_args();
@@ -42,7 +42,9 @@ fn main() -> Result<(), Failure> {
     group.bench_function(BenchmarkId::new("millrace", events), |bencher| {
         bencher.iter_custom(|times| {
             let keep = Keep { interval: None, state: false };
-            let once = || cards::run(folder.path(), &engine, keep).unwrap_or_else(|error| panic!("{error}")).0;
+            let once = || {
+                cards::run(folder.path(), &engine, cards::RECORDED, keep).unwrap_or_else(|error| panic!("{error}")).0
+            };
             let took: Duration = (0..times).map(|_| once()).sum();
             ours.push(took / u32::try_from(times).unwrap_or(1));
             took

@@ -7,14 +7,17 @@
 //! source  sink  store  wasm         adapters; they never import each other
 //! simulate                          example streams, for trying and measuring
 //! engine                            pure computation: event time, windows, aggregates
-//! record, time, error, suggest      what all share
+//! record, time, error, suggest,     what all share
+//! room, failpoint
 //! ```
 //! Imports point down only; `tests` holds them to it.
 
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod failpoint;
 pub mod record;
+pub mod room;
 pub mod serve;
 pub mod simulate;
 pub mod sink;

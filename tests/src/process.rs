@@ -150,6 +150,10 @@ pub fn binary() -> PathBuf {
     let folders = executable.parent().into_iter().chain(executable.parent().and_then(Path::parent));
     let mut paths = folders.map(|folder| folder.join("millrace"));
     let path = paths.find(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("target/debug/millrace"));
-    assert!(path.exists(), "{} is not there: run `make test`, or `cargo build -p millrace` first", path.display());
+    assert!(
+        path.exists(),
+        "{} is not there: run `make test`, or `cargo build -p millrace -p millrace-tests` first",
+        path.display()
+    );
     path
 }

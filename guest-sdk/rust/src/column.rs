@@ -5,12 +5,14 @@
 //! nothing on WebAssembly and is right everywhere.
 
 mod list;
+mod packed;
 mod read;
 mod text;
 mod view;
 mod write;
 
 pub use list::List;
+pub use packed::Packed;
 pub use read::{FromColumn, Primitive, Validity};
 pub use text::{Lowercase, Shown, TextBuilder};
 pub use view::{Builder, BuilderIter, Column};

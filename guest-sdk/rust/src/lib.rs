@@ -47,8 +47,8 @@ pub mod wire;
 
 pub use aggregate::{Aggregate, Verdict};
 pub use column::{
-    Builder, BuilderIter, Column, ColumnType, FromColumn, IntoColumn, List, Lowercase, Primitive, Shown, TextBuilder,
-    Validity,
+    Builder, BuilderIter, Column, ColumnType, FromColumn, IntoColumn, List, Lowercase, Packed, Primitive, Shown,
+    TextBuilder, Validity,
 };
 pub use millrace_sdk_macros::{Input, InputColumns, Output, OutputColumns, State, aggregate, options, transform};
 pub use options::{NoOptions, Options};
@@ -61,7 +61,7 @@ pub use transform::{Emit, InputColumns, IntoMapped, Mapped, OutputColumns, Trans
 pub mod prelude {
     pub use crate::{
         Aggregate, Builder, BuilderIter, Column, Input, InputColumns, List, Lowercase, Mapped, Options, Output,
-        OutputColumns, Reject, Shown, Span, State, Timestamp, Window, aggregate, options, transform,
+        OutputColumns, Packed, Reject, Shown, Span, State, Timestamp, Window, aggregate, options, transform,
     };
 }
 

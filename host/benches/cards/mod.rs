@@ -1,6 +1,6 @@
 //! The workload of the benchmarks that run whole: card transactions in a file, as `millrace simulate` writes them, JSON
-//! decoded, a Rust UDF over every row, count, average and deviation over sliding windows of ten minutes every minute,
-//! into the embedded online store and the offline log. Needs `make guests`.
+//! decoded, a Rust UDF over every row, count, average and deviation over sliding windows, into the embedded online store
+//! and the offline log. Needs `make guests`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use millrace::config::plan::plan;
 use millrace::config::read_text;
+use millrace::room::Reserve;
 use millrace::simulate::cards::{Cards, Options};
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::log::LogWriter;
@@ -35,19 +36,32 @@ type = "file"
 path = "transactions.jsonl"
 schema = { tid = "utf8", datetime = "timestamp", cc_num = "int64", amount = "float64", merchant = "utf8" }
 event-time = { column = "datetime", format = "epoch-millis" }
-watermark-delay = "60s"
 [udfs.rows]
 component = "bench_transform.wasm#row_closure"
-[views.card_10m]
+[views.card_window]
 entity = "card"
 from = "transactions"
 transform = [{ udf = "rows", input = { value = "amount", flag = "amount > 100", text = "merchant" }, output = { value = "charged" } }]
-window = { sliding = "10m", step = "1m" }
-[views.card_10m.features]
-num_trans_per_10m = { aggregate = "count" }
-avg_amt_per_10m = { aggregate = "avg", of = "charged" }
-stdev_amt_per_10m = { aggregate = "stddev_samp", of = "charged" }
+[views.card_window.features]
+num_trans = { aggregate = "count" }
+avg_amt = { aggregate = "avg", of = "charged" }
+stdev_amt = { aggregate = "stddev_samp", of = "charged" }
 "#;
+
+/// How much event time the events span, and the windows that go with it.
+#[derive(Clone, Copy)]
+pub(crate) struct Density {
+    /// Events in a second of event time.
+    pub(crate) rate: u32,
+    /// The window, as the project file has it.
+    pub(crate) window: &'static str,
+    /// The watermark's delay likewise.
+    pub(crate) delay: &'static str,
+}
+
+/// What was recorded over hours, read at once: windows of ten minutes every minute, of which a second sees many.
+pub(crate) const RECORDED: Density =
+    Density { rate: 1_000, window: r#"{ sliding = "10m", step = "1m" }"#, delay: "60s" };
 
 /// How a run keeps what it did.
 #[derive(Clone, Copy)]
@@ -64,7 +78,7 @@ pub(crate) fn events() -> u64 {
 }
 
 /// Writes the workload and puts the component beside it; gives the file of events.
-pub(crate) fn prepare(folder: &Path, events: u64) -> Result<PathBuf, Failure> {
+pub(crate) fn prepare(folder: &Path, events: u64, density: Density) -> Result<PathBuf, Failure> {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../udfs/target/components");
     let components = std::env::var_os("MILLRACE_COMPONENTS").map_or(default, PathBuf::from);
     let component = components.join("bench_transform.wasm");
@@ -72,7 +86,7 @@ pub(crate) fn prepare(folder: &Path, events: u64) -> Result<PathBuf, Failure> {
         .map_err(|error| format!("{}: {error}; run `make guests`", component.display()))?;
     let path = folder.join("transactions.jsonl");
     let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
-    let mut cards = Cards::new(&Options { events: Some(events), ..Options::default() })?;
+    let mut cards = Cards::new(&Options { events: Some(events), rate: density.rate, ..Options::default() })?;
     let mut text = Vec::new();
     while cards.write_next(&mut text).is_some() {
         text.push(b'\n');
@@ -85,8 +99,17 @@ pub(crate) fn prepare(folder: &Path, events: u64) -> Result<PathBuf, Failure> {
 
 /// Runs the project once over the file; how long from the start of the sources to everything being safe.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
-pub(crate) fn run(folder: &Path, engine: &Engine, keep: Keep) -> Result<(Duration, Summary), Failure> {
-    let (project, text) = read_text("bench.toml", PROJECT.to_owned(), folder, &|_| None, &[])?;
+pub(crate) fn run(
+    folder: &Path,
+    engine: &Engine,
+    density: Density,
+    keep: Keep,
+) -> Result<(Duration, Summary), Failure> {
+    let overrides = [
+        ("views.card_window.window".to_owned(), density.window.to_owned()),
+        ("sources.transactions.watermark-delay".to_owned(), density.delay.to_owned()),
+    ];
+    let (project, text) = read_text("bench.toml", PROJECT.to_owned(), folder, &|_| None, &overrides)?;
     let plan = Arc::new(plan(&project, &text, engine)?);
     let data = tempfile::tempdir()?;
     let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
@@ -94,6 +117,7 @@ pub(crate) fn run(folder: &Path, engine: &Engine, keep: Keep) -> Result<(Duratio
     let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3_600) };
     let outlets = Outlets {
         online: Box::new(online),
+        filler: None,
         log: Some(LogWriter::open(&data.path().join("log"))?),
         dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits)?,
         outputs: vec![Vec::new()],
@@ -118,11 +142,13 @@ pub(crate) fn run(folder: &Path, engine: &Engine, keep: Keep) -> Result<(Duratio
             max_skew: project.runtime.max_skew,
             memory: None,
             interval: keep.interval.unwrap_or(project.checkpoint.interval),
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),
             state,
             opener: None,
+            reserve: Reserve::new(0),
         })?;
         let (_stop, stopped) = watch::channel(false);
         running.wait(stopped).await

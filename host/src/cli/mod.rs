@@ -6,10 +6,12 @@ mod dead_letters;
 mod graph;
 mod held;
 mod log;
+mod online;
 mod project;
 mod recovery;
 mod run;
 mod serving;
+mod udf;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -19,8 +21,12 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use millrace::simulate::{self, SimulateArgs};
 use millrace::time::{Clock, SystemClock};
+use millrace::topology::TopologyError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// The exit code of a run that was stopped without a last checkpoint, since something was away: EX_TEMPFAIL of sysexits.
+const TRY_AGAIN: u8 = 75;
 
 const ABOUT: &str = "\
 Event streams in, features out, with logic that you bring as WebAssembly components.
@@ -59,8 +65,12 @@ enum Command {
     Log(log::LogArgs),
     /// Show what reads what in a running project, and how far each has come
     Graph(graph::GraphArgs),
+    /// Rebuild a project's online store from its offline log
+    Online(online::OnlineArgs),
     /// List a project's dead letters, the rows in error; show one; replay them
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// Begin, build, check, run and test UDFs by themselves
+    Udf(udf::UdfArgs),
     /// Simulate a stream of events: card transactions, purchases, drivers, a market
     Simulate(SimulateArgs),
 }
@@ -68,13 +78,15 @@ enum Command {
 /// Runs the command line; says what went wrong on stderr and with the exit code.
 pub(super) fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Who tests a UDF wants to see the test, and not what a run says of itself.
+    let level = if matches!(cli.command, Command::Udf(_)) { "warn" } else { "info" };
     tracing_subscriber::fmt()
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal())
         .with_target(false)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level)),
         )
         .init();
     let done = match cli.command {
@@ -82,14 +94,19 @@ pub(super) fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Log(args) => log::log(&args),
         Command::Graph(args) => graph::graph(&args),
+        Command::Online(args) => online::online(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
+        Command::Udf(args) => udf::udf(args),
         Command::Simulate(args) => simulate(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(TopologyError::GaveUp { .. }) => ExitCode::from(TRY_AGAIN),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -39,10 +39,15 @@ impl ProjectArgs {
     /// Reads and plans it; compiled components are kept in its data folder.
     pub(super) fn plan(&self) -> Result<(Project, Plan)> {
         let (project, text) = self.read()?;
+        let plan = Self::plan_of(&project, &text)?;
+        Ok((project, plan))
+    }
+
+    /// Plans a project that was read; compiled components are kept in its data folder.
+    pub(super) fn plan_of(project: &Project, text: &SourceText) -> Result<Plan> {
         let cache = project.data_dir.join("compiled");
         std::fs::create_dir_all(&cache).with_context(|| format!("data-dir {}", project.data_dir.display()))?;
         let engine = Engine::new(EngineOptions { cache: Some(cache), ..EngineOptions::default() })?;
-        let plan = plan(&project, &text, &engine)?;
-        Ok((project, plan))
+        Ok(plan(project, text, &engine)?)
     }
 }

@@ -7,6 +7,8 @@ use anyhow::{Result, bail};
 use millrace::config::plan::{OutputTarget, Plan};
 use millrace::config::project::Project;
 use millrace::engine::checkpoint::{Commit, Protocol, Step};
+use millrace::failpoint::{self, Point};
+use millrace::room::Room;
 use millrace::sink::kafka::{Delivery, Identity, Publisher};
 use millrace::store::dead_letter::DeadLetterWriter;
 use millrace::store::input::InputLog;
@@ -26,9 +28,9 @@ pub(super) struct Recovered {
 
 /// Opens the state and finds where to go on; nothing is cut back yet. `drop_changed` lets go of what does not fit the
 /// project any more.
-pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool) -> Result<Recovered> {
+pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool, room: &Room) -> Result<Recovered> {
     let folder = project.data_dir.join("state");
-    let mut store = StateStore::open(&folder, &plan.name)?.with_retain(project.checkpoint.retain);
+    let mut store = StateStore::open(&folder, &plan.name)?.with_retain(project.checkpoint.retain).within(room);
     let recovery = store.recover()?;
     for epoch in &recovery.passed_over {
         tracing::warn!(
@@ -51,9 +53,10 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool) -> Res
             resume
         }
     };
+    failpoint::reach(Point::StateRead);
     let term = store.next_term()?;
     let keeps = plan.sources.iter().any(|source| !source.kind.is_kept());
-    let input = if keeps { Some(InputLog::open(&project.data_dir.join("input"))?) } else { None };
+    let input = if keeps { Some(InputLog::open(&project.data_dir.join("input"))?.within(room)) } else { None };
     let state = State { store, term, resume, before: recovery.commit, input };
     Ok(Recovered { state, folder: project.folder.clone() })
 }
@@ -124,6 +127,7 @@ impl Recovered {
             ..Commit::default()
         };
         store.commit(&mut protocol, commit)?;
+        failpoint::reach(Point::Baseline);
         Ok(())
     }
 

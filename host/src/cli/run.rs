@@ -8,17 +8,17 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use millrace::config::plan::{OutputPlan, OutputTarget, Plan};
-use millrace::config::project::{Layout, OnlineStore, Project};
+use millrace::config::project::Project;
 use millrace::config::units::parse_duration;
+use millrace::room::Reserve;
 use millrace::sink::json_lines::JsonLinesSink;
 use millrace::sink::kafka::{Delivery, KafkaSink, Outgoing};
 use millrace::sink::subscribers::{Hub, StreamKind};
 use millrace::sink::{Sink, SinkError};
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::log::LogWriter;
-use millrace::store::online::embedded::EmbeddedStore;
-use millrace::store::online::redis::{KeyVersion, RedisOptions, RedisStore};
-use millrace::store::online::{OnlineReader, OnlineWriter};
+use millrace::store::online::OnlineReader;
+use millrace::store::state::StateStore;
 use millrace::time::{Clock, SECOND, SystemClock};
 use millrace::topology::keeper::Summary;
 use millrace::topology::outlets::Outlets;
@@ -26,10 +26,14 @@ use millrace::topology::{self, Memory, Start};
 
 use super::administering::{self, Administering};
 use super::held::LOCK;
+use super::online::Online;
 use super::project::ProjectArgs;
 use super::recovery::{self, Recovered};
 use super::serving::{self, Reads, Serving};
 use super::stop_on_signal;
+
+/// How long calls that are under way may take at the end.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Run a project: read its sources, keep its features, serve them
 #[derive(Debug, Args)]
@@ -41,7 +45,8 @@ Examples:
 
 A run that is started again goes on where its last checkpoint was, whatever ended it; to begin afresh, name another
 folder: --set project.data-dir=data2. Ctrl-C or SIGTERM finishes what was read, makes a last checkpoint and exits 0 (1 if
-a view had stopped); once more exits at once.")]
+a view had stopped; 75 if a store or a topic is away for longer than checkpoint.stop-timeout: nothing is lost, and the
+next run goes on from the checkpoint before); once more exits at once.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
     project: ProjectArgs,
@@ -63,24 +68,30 @@ pub(super) struct RunArgs {
 
 /// Runs the project to its end.
 pub(super) fn run(args: RunArgs) -> Result<()> {
-    let (project, plan) = args.project.plan()?;
-    let plan = Arc::new(plan);
+    let (project, text) = args.project.read()?;
+    // A folder that is refused is not touched, and compiled components are kept in it too.
+    StateStore::check_owner(&project.data_dir.join("state"), &project.name.value)?;
     let _lock = lock(&project.data_dir)?;
+    let reserve = Reserve::new(project.runtime.min_free);
+    let room = reserve.room(&project.data_dir);
+    // A start writes too: components are compiled, stores opened, terms taken, what does not count is cut off.
+    room.wait_now()?;
+    let plan = Arc::new(ProjectArgs::plan_of(&project, &text)?);
     administering::forget(&project.data_dir)?;
     let metrics = serving::record_metrics()?;
     let hub = Arc::new(hub(&project, &plan));
-    let mut recovered = recovery::recover(&project, &plan, args.drop_changed)?;
+    let mut recovered = recovery::recover(&project, &plan, args.drop_changed, &room)?;
     if recovered.has_ended(&plan) {
         eprintln!(
             "all of the input was read before: there is nothing to do. To begin afresh, delete {} or name another data-dir",
             project.data_dir.display()
         );
     }
-    let (outlets, reader) = open(&project, &plan, &hub, &recovered)?;
+    let (outlets, reader) = open(&project, &plan, &hub, &recovered, &reserve)?;
     recovered.begin(outlets.log.as_ref(), &outlets.dead_letters)?;
     let letters = outlets.dead_letters.reader();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stop = stop_on_signal().context("signals")?;
         let bounded = plan.sources.iter().all(|source| source.kind.is_bounded());
@@ -99,16 +110,18 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             max_skew: project.runtime.max_skew,
             memory: memory(&project),
             interval: project.checkpoint.interval,
+            stop_timeout: project.checkpoint.stop_timeout,
             until_idle: args.until_idle,
             outlets,
             clock: clock.clone(),
             state: Some(recovered.state),
             opener: None,
+            reserve,
         })?;
         let server = match listener {
             None => None,
             Some(listener) => {
-                Some(Serving::start(&project, &plan, listener, Reads { reader, hub }, &running, metrics, &clock)?)
+                Some(Serving::start(&project, &plan, listener, Reads { reader, hub, room }, &running, metrics, &clock)?)
             }
         };
         let admin = Administering::start(&project, &plan, admin, letters, &running, started, &clock)?;
@@ -119,13 +132,18 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
         }
         admin.end().await?;
         stopped_views(&summary)
-    })
+    });
+    // A call that never returns is not waited for.
+    runtime.shutdown_timeout(LEAVE);
+    done
 }
 
 /// One owner of a project's state.
 fn lock(folder: &Path) -> Result<File> {
+    std::fs::create_dir_all(folder).with_context(|| format!("data-dir {}", folder.display()))?;
     let path = folder.join(LOCK);
-    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| path.display().to_string())?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -154,35 +172,27 @@ fn memory(project: &Project) -> Option<Memory> {
 }
 
 /// Opens everything that rows go to.
-fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
-    let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
-    let (online, reader): (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) = match &project.online.store.value {
-        OnlineStore::Embedded => {
-            let (writer, reader) =
-                EmbeddedStore::open_at(&project.data_dir.join("online"), &views, recovered.state.term)?;
-            (Box::new(writer), Arc::new(reader))
-        }
-        OnlineStore::Redis { url } => {
-            let Layout::Feast = project.online.layout;
-            let key_version = if project.online.key_version == 2 { KeyVersion::V2 } else { KeyVersion::V3 };
-            let options =
-                RedisOptions { key_version, term: recovered.state.term, ..RedisOptions::new(url, &plan.name) };
-            let (writer, reader) = RedisStore::open(options, &views)?;
-            (Box::new(writer), Arc::new(reader))
-        }
-    };
+pub(super) fn open(
+    project: &Project,
+    plan: &Plan,
+    hub: &Hub,
+    recovered: &Recovered,
+    reserve: &Reserve,
+) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
+    let room = reserve.room(&project.data_dir);
+    let Online { writer: online, filler, reader } = Online::open(project, plan, recovered.state.term, &room)?;
     let offline = plan.views.iter().any(|view| view.offline);
-    let mut log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?) } else { None };
+    let mut log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?.within(&room)) } else { None };
     if let Some(log) = &mut log {
         recovered.cut_back_log(log)?;
     }
     let limits = Limits { max_bytes: project.dead_letters.max_size, max_age: project.dead_letters.max_age };
-    let mut dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?;
+    let mut dead_letters = DeadLetterWriter::open(&project.data_dir.join("dead-letters"), limits)?.within(&room);
     recovered.cut_back_dead_letters(&mut dead_letters)?;
     let sinks = |kind: StreamKind, name: &str, outputs: &[OutputPlan]| {
         outputs
             .iter()
-            .filter_map(|output| sink(hub, kind, name, output, recovered).transpose())
+            .filter_map(|output| sink(hub, kind, name, output, recovered, reserve).transpose())
             .collect::<Result<Vec<_>, _>>()
     };
     let outputs = plan.views.iter().map(|view| sinks(StreamKind::View, &view.name, &view.outputs));
@@ -190,11 +200,11 @@ fn open(project: &Project, plan: &Plan, hub: &Hub, recovered: &Recovered) -> Res
     let services = plan.services.iter().map(|service| sinks(StreamKind::Service, &service.name, &service.outputs));
     let services = services.collect::<Result<_, _>>()?;
     let (outbox, publishing) = recovered.outboxes(plan)?;
-    Ok((Outlets { online, log, dead_letters, outputs, services, outbox, publishing }, reader))
+    Ok((Outlets { online, filler, log, dead_letters, outputs, services, outbox, publishing }, reader))
 }
 
 /// The streams that can be listened to, and the names of the views and services that cannot.
-fn hub(project: &Project, plan: &Plan) -> Hub {
+pub(super) fn hub(project: &Project, plan: &Plan) -> Hub {
     let form = |outputs: &[OutputPlan]| {
         let listened = outputs.iter().find(|output| matches!(output.target, OutputTarget::Subscribers));
         listened.map(|output| output.form.clone())
@@ -214,12 +224,14 @@ fn sink(
     name: &str,
     output: &OutputPlan,
     recovered: &Recovered,
+    reserve: &Reserve,
 ) -> Result<Option<Sink>, SinkError> {
     Ok(match &output.target {
         OutputTarget::File(path) => {
             let name = recovered.name_of(path);
             let file = JsonLinesSink::resume(path, recovered.output(&name))?.known_as(name);
-            Some(Sink::File(file.with_form(output.form.clone())))
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Some(Sink::File(file.with_form(output.form.clone()).within(reserve.room(folder))))
         }
         OutputTarget::Kafka(options) => Some(match options.delivery {
             Delivery::AtLeastOnce => Sink::Kafka(Box::new(KafkaSink::open(options.clone())?)),

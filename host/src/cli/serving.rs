@@ -10,11 +10,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use millrace::config::plan::{Plan, ViewPlan};
 use millrace::config::project::{OnlineClock, Project};
 use millrace::engine::watermark::AFTER_ALL;
+use millrace::room::Room;
 use millrace::serve::{
     self, App, Catalog, Freshness, Limits, Moment, PushError, PushSource, PushTarget, ServeError, ServiceFeature,
 };
 use millrace::sink::subscribers::Hub;
-use millrace::source::push::PushHandle;
+use millrace::source::push::{NotTaken, PushHandle};
 use millrace::store::online::{OnlineReader, OnlineView};
 use millrace::time::Clock;
 use millrace::topology::Running;
@@ -36,6 +37,8 @@ pub(super) struct Reads {
     pub(super) reader: Arc<dyn OnlineReader>,
     /// What can be listened to.
     pub(super) hub: Arc<Hub>,
+    /// Where events are kept that are pushed.
+    pub(super) room: Room,
 }
 
 /// A server at work.
@@ -56,12 +59,13 @@ impl Serving {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self> {
         let served = listener.local_addr().context("serve.http")?;
+        let ingests = running.entrances().ingests.iter();
         let app = App {
             catalog: Arc::new(catalog(project, plan)?),
             reader: reads.reader,
             hub: reads.hub,
-            pushes: pushes(plan, running),
-            ingests: running.entrances().ingests.iter().map(|(path, handle)| (path.clone(), target(handle))).collect(),
+            pushes: pushes(plan, running, &reads.room),
+            ingests: ingests.map(|(path, handle)| (path.clone(), target(handle, &reads.room))).collect(),
             freshness: Arc::new(freshness(project, plan, running.board(), clock)),
             metrics,
             ready: running.waiting_for(),
@@ -104,11 +108,11 @@ fn catalog(project: &Project, plan: &Plan) -> Result<Catalog> {
     Ok(Catalog::new(&plan.name, views, services)?)
 }
 
-fn pushes(plan: &Plan, running: &Running) -> HashMap<String, PushSource> {
+fn pushes(plan: &Plan, running: &Running, room: &Room) -> HashMap<String, PushSource> {
     let source = |(name, handle): (&String, &PushHandle)| {
         let plan = plan.sources.iter().find(|source| source.name == *name);
         let required = plan.map(|source| source.event_time.column().to_owned()).into_iter().collect();
-        (name.clone(), PushSource { required, target: target(handle) })
+        (name.clone(), PushSource { required, target: target(handle, room) })
     };
     running.entrances().pushes.iter().map(source).collect()
 }
@@ -135,26 +139,38 @@ fn freshness(project: &Project, plan: &Plan, board: &Arc<Board>, clock: &Arc<dyn
     }
 }
 
-fn target(handle: &PushHandle) -> Arc<dyn PushTarget> {
-    Arc::new(Target(handle.clone()))
+fn target(handle: &PushHandle, room: &Room) -> Arc<dyn PushTarget> {
+    Arc::new(Target { handle: handle.clone(), room: room.clone() })
 }
 
-/// A source's queue, as HTTP feeds it.
-struct Target(PushHandle);
+/// A source's queue, as HTTP feeds it. While the disk is full nothing is put into it, where it would wait for the pipeline.
+struct Target {
+    handle: PushHandle,
+    room: Room,
+}
+
+impl Target {
+    async fn send(&self, key: Option<String>, events: Vec<Bytes>) -> Result<bool, PushError> {
+        let full = |cause: String| PushError::Full { cause };
+        self.room.ask(events.iter().map(Bytes::len).sum()).map_err(|no_room| full(no_room.to_string()))?;
+        let taken = self.handle.send_as(key, events).await.map_err(|error| match error {
+            NotTaken::Stopped => PushError::Stopped,
+            NotTaken::Full(cause) => full(cause),
+        })?;
+        Ok(!taken.repeat)
+    }
+}
 
 impl PushTarget for Target {
     fn push(&self, events: Vec<Bytes>) -> BoxFuture<'_, Result<(), PushError>> {
-        Box::pin(async { self.0.send(events).await.map(drop).map_err(|_| PushError::Stopped) })
+        Box::pin(async { self.send(None, events).await.map(drop) })
     }
 
     fn push_once(&self, key: String, events: Vec<Bytes>) -> BoxFuture<'_, Result<bool, PushError>> {
-        Box::pin(async {
-            let taken = self.0.send_as(Some(key), events).await.map_err(|_| PushError::Stopped)?;
-            Ok(!taken.repeat)
-        })
+        Box::pin(self.send(Some(key), events))
     }
 
     fn events(&self, message: &Bytes) -> Vec<Bytes> {
-        self.0.events(message)
+        self.handle.events(message)
     }
 }

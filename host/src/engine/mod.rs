@@ -8,6 +8,7 @@ pub mod combine;
 pub mod decode;
 pub mod dedup;
 pub mod emission;
+pub mod exchange;
 pub mod expression;
 pub mod features;
 pub mod front;

@@ -36,6 +36,11 @@ pub trait Transform: Send {
 
     /// Multiplies the time limit of the next call by `factor`.
     fn grant_time(&mut self, _factor: u32) {}
+
+    /// The bytes of memory that this instance has to itself; none where it has none of its own.
+    fn memory(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Makes the instances of one transform, one a worker.

@@ -9,6 +9,7 @@
 //! [`Limits::quiet`]: super::Limits::quiet
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
@@ -17,14 +18,17 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::error::Failure;
-use super::{PushTarget, Shared, metrics};
+use super::{PushError, PushTarget, Shared, metrics};
 
 /// When gathering ends, though more messages are there.
 const MOST_EVENTS: usize = 4_096;
 const MOST_BYTES: usize = 1 << 20;
+
+/// How often a source that has no room is asked again.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Why a connection ends, as the peer is told.
 type Farewell = Option<(u16, &'static str)>;
@@ -116,7 +120,19 @@ async fn feed(shared: &Shared, path: &str, target: &dyn PushTarget, socket: &mut
         };
         if !events.is_empty() {
             let count = events.len();
-            if let Err(error) = target.push(events).await {
+            let mut pushed = target.push(events.clone()).await;
+            // Its peer keeps nothing either: it is read no further until there is room.
+            while matches!(pushed, Err(PushError::Full { .. })) {
+                let stopped = tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => true,
+                    () = sleep(LOOK) => false,
+                };
+                if stopped {
+                    return Some((close_code::AGAIN, "Millrace has no room for events"));
+                }
+                pushed = target.push(events.clone()).await;
+            }
+            if let Err(error) = pushed {
                 tracing::warn!(path, %error, "events of a WebSocket were not taken");
                 return Some((close_code::AGAIN, "the source takes no events now"));
             }

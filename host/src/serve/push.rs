@@ -48,6 +48,12 @@ pub enum PushError {
     /// The source has stopped.
     #[error("the source has stopped")]
     Stopped,
+    /// There is no room for them on the disk: none was taken.
+    #[error("{cause}")]
+    Full {
+        /// Which disk, for the log.
+        cause: String,
+    },
     /// The source cannot take events now.
     #[error("{cause}")]
     Unavailable {
@@ -107,8 +113,11 @@ pub(super) async fn push(
         None => source.target.push(events).await.map(|()| true),
     };
     let taken = taken.map_err(|error| {
-        let what = "the push source takes no events now; some rows may have been taken";
-        Failure::unavailable("source-unavailable", what, &error, format!("push source {name}"))
+        let (code, what) = match error {
+            PushError::Full { .. } => ("no-room", "Millrace has no room on its disk; none of the rows were taken"),
+            _ => ("source-unavailable", "the push source takes no events now; some rows may have been taken"),
+        };
+        Failure::unavailable(code, what, &error, format!("push source {name}"))
     })?;
     metrics::pushed(name, if taken { rows } else { 0 });
     Ok(StatusCode::OK.into_response())

@@ -21,7 +21,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::engine::decode::TimeFormat;
 use crate::error::{Blame, Fault};
+use crate::failpoint::{self, Point};
 use crate::record::EVENT_TIMESTAMP;
+use crate::room::Room;
 use crate::time::{Micros, SECOND, rfc3339};
 
 /// Rows gather here before they are written to the file, in bytes.
@@ -83,6 +85,7 @@ pub struct JsonLinesSink {
     form: RowForm,
     buffer: Vec<u8>,
     written: u64,
+    room: Option<Room>,
 }
 
 impl JsonLinesSink {
@@ -109,6 +112,7 @@ impl JsonLinesSink {
             form,
             buffer: Vec::with_capacity(2 * BUFFER),
             written: length,
+            room: None,
         })
     }
 
@@ -142,6 +146,12 @@ impl JsonLinesSink {
         Self { name, ..self }
     }
 
+    /// The same file, whose rows wait for room on its disk.
+    #[must_use]
+    pub fn within(self, room: Room) -> Self {
+        Self { room: Some(room), ..self }
+    }
+
     /// What it is known by from run to run.
     pub fn name(&self) -> &str {
         &self.name
@@ -154,7 +164,20 @@ impl JsonLinesSink {
 
     fn drain(&mut self) -> Result<(), JsonLinesError> {
         let written = self.position();
-        self.file.write_all(&self.buffer).map_err(|cause| self.failed(cause))?;
+        if let Some(room) = &self.room {
+            room.wait_now().map_err(|full| self.failed(io::Error::other(full)))?;
+        }
+        let mut struck = false;
+        while let Err(cause) = self.file.write_all(&self.buffer) {
+            let Some(room) = self.room.as_ref().filter(|_| is_full(&cause)) else { return Err(self.failed(cause)) };
+            // What of them got there goes, so that the same rows can be written again.
+            self.file.set_len(self.written).map_err(|cause| self.failed(cause))?;
+            room.wait_longer().map_err(|full| self.failed(io::Error::other(full)))?;
+            struck = true;
+        }
+        if let Some(room) = self.room.as_ref().filter(|_| struck) {
+            room.went_on();
+        }
         self.buffer.clear();
         self.written = written;
         Ok(())
@@ -163,6 +186,10 @@ impl JsonLinesSink {
     fn failed(&self, cause: io::Error) -> JsonLinesError {
         JsonLinesError::File { path: self.path.clone(), cause }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn open(path: &Path, length: u64) -> io::Result<File> {
@@ -183,6 +210,7 @@ fn open(path: &Path, length: u64) -> io::Result<File> {
     // Only what can be cut is: a pipe or a terminal has no length.
     if found > length {
         file.set_len(length)?;
+        failpoint::reach(Point::FileCut);
     }
     Ok(file)
 }

@@ -3,13 +3,29 @@
 //! Always true: an event goes to the workers only once the journal has it, where there is one; at the start the events
 //! from the resumed position on come first, as they came the first time; positions count on over restarts.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
+use tokio::time::sleep;
 
 use super::batch::BatchBuilder;
 use super::{SourceContext, SourceError};
+use crate::failpoint::{self, Point};
 use crate::record::{KeyedCall, RawBatch};
 
-/// Keeps the events of one source. Errors are in words, and for good.
+/// Why events were not kept, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotKept {
+    /// There is no room for them now; nothing of them is there.
+    Full(String),
+    /// The journal has failed, for good.
+    Failed(String),
+}
+
+/// How often a journal that is full is asked again.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Keeps the events of one source. Errors are in words, and for good unless they say otherwise.
 pub trait Journal: Send + Sync {
     /// The position after the last event that was kept before this start.
     fn next(&self) -> i64;
@@ -22,7 +38,7 @@ pub trait Journal: Send + Sync {
 
     /// Returns once the events, whose positions follow one another, are where they outlive the process: all or none of
     /// them, and with them the keys of the calls that they complete.
-    fn keep(&self, batches: Vec<RawBatch>, calls: Vec<KeyedCall>) -> BoxFuture<'_, Result<(), String>>;
+    fn keep(&self, batches: Vec<RawBatch>, calls: Vec<KeyedCall>) -> BoxFuture<'_, Result<(), NotKept>>;
 }
 
 impl SourceContext {
@@ -53,6 +69,7 @@ impl SourceContext {
             }
             if let Some(batch) = batch.take() {
                 self.give(batch).await?;
+                failpoint::reach(Point::InputRead);
             }
         }
         if events > 0 {
@@ -65,19 +82,32 @@ impl SourceContext {
         Ok(next.max(journal.next()))
     }
 
-    /// Has new events kept, together and with the keys of the calls that they complete, and gives them.
+    /// Has new events kept, together and with the keys of the calls that they complete; says in words why there is no room
+    /// for them now, and then nothing of them is kept.
+    ///
+    /// # Errors
+    /// [`SourceError::Refused`] when the journal fails.
+    pub(super) async fn keep(
+        &self,
+        batches: &[RawBatch],
+        calls: Vec<KeyedCall>,
+    ) -> Result<Result<(), String>, SourceError> {
+        let Some(journal) = self.journal.as_ref().filter(|_| !batches.is_empty()) else { return Ok(Ok(())) };
+        match journal.keep(batches.to_vec(), calls).await {
+            Ok(()) => Ok(Ok(())),
+            Err(NotKept::Full(cause)) => Ok(Err(cause)),
+            Err(NotKept::Failed(cause)) => Err(self.refused(cause)),
+        }
+    }
+
+    /// Has new events kept, and gives them; where there is no room for them it waits until there is.
     ///
     /// # Errors
     /// As [`SourceContext::resume`].
-    pub(super) async fn keep_and_give(&self, batches: Vec<RawBatch>, calls: Vec<KeyedCall>) -> Result<(), SourceError> {
-        if let Some(journal) = &self.journal
-            && !batches.is_empty()
-        {
-            journal.keep(batches.clone(), calls).await.map_err(|cause| self.refused(cause))?;
+    pub(super) async fn keep_and_give(&self, batch: RawBatch) -> Result<(), SourceError> {
+        while self.keep(std::slice::from_ref(&batch), Vec::new()).await?.is_err() {
+            sleep(LOOK).await;
         }
-        for batch in batches {
-            self.give(batch).await?;
-        }
-        Ok(())
+        self.give(batch).await
     }
 }

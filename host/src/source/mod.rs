@@ -25,6 +25,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::error::{Blame, Fault};
+use crate::failpoint::{self, Point};
 use crate::record::{Origin, RawBatch};
 use crate::time::Clock;
 use flow::Flow;
@@ -67,13 +68,16 @@ impl SourceContext {
         SourceError::Refused { source_name: self.name.clone(), cause: cause.into() }
     }
 
-    /// Tells of the source's partitions, by the offsets that they are read from: once, before anything else.
+    /// Tells of the source's partitions, by the offsets that they are read from: before anything else, and again, of all of
+    /// them, when there are more.
     ///
     /// # Errors
     /// [`SourceError::Stopped`] when the workers are gone, as the next two.
     pub async fn announce(&self, starts: &[i64]) -> Result<(), SourceError> {
         self.flow.announce(self.index, u32::try_from(starts.len()).unwrap_or(u32::MAX), self.clock.now());
-        Ok(self.intake.send(Intake::Partitions { source: self.index, starts: starts.into() }).await?)
+        self.intake.send(Intake::Partitions { source: self.index, starts: starts.into() }).await?;
+        failpoint::reach(Point::Sought);
+        Ok(())
     }
 
     /// Hands a batch on, with the schemas that its events name; waits for those, while its partition is ahead of others,

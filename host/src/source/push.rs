@@ -8,7 +8,6 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::BatchBuilder;
-use super::intake::Stopped;
 use super::repeats::Repeats;
 use super::{SourceContext, SourceError, lines};
 use crate::record::KeyedCall;
@@ -43,7 +42,18 @@ pub struct PushQueue {
 struct Call {
     events: Vec<Bytes>,
     key: Option<String>,
-    done: oneshot::Sender<Taken>,
+    done: oneshot::Sender<Result<Taken, NotTaken>>,
+}
+
+/// Why a call was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// The source has stopped; some of the events may have been taken.
+    #[error("the source has stopped")]
+    Stopped,
+    /// There is no room to keep events in: none of them was taken.
+    #[error("{0}")]
+    Full(String),
 }
 
 /// How a call was taken.
@@ -81,8 +91,8 @@ impl PushHandle {
     /// workers' queue has them all. The number returned is that of the last event: its offset in the partition.
     ///
     /// # Errors
-    /// The source has stopped; some of the events may have been taken.
-    pub async fn send(&self, events: Vec<Bytes>) -> Result<i64, Stopped> {
+    /// [`NotTaken`].
+    pub async fn send(&self, events: Vec<Bytes>) -> Result<i64, NotTaken> {
         Ok(self.send_as(None, events).await?.last)
     }
 
@@ -90,17 +100,17 @@ impl PushHandle {
     ///
     /// # Errors
     /// As [`PushHandle::send`].
-    pub async fn send_as(&self, key: Option<String>, events: Vec<Bytes>) -> Result<Taken, Stopped> {
+    pub async fn send_as(&self, key: Option<String>, events: Vec<Bytes>) -> Result<Taken, NotTaken> {
         let (done, answer) = oneshot::channel();
-        self.calls.send(Call { events, key, done }).await.map_err(|_| Stopped)?;
-        answer.await.map_err(|_| Stopped)
+        self.calls.send(Call { events, key, done }).await.map_err(|_| NotTaken::Stopped)?;
+        answer.await.map_err(|_| NotTaken::Stopped)?
     }
 
     /// Hands in the events of a body or of a WebSocket frame.
     ///
     /// # Errors
     /// As [`PushHandle::send`].
-    pub async fn send_lines(&self, body: &Bytes) -> Result<i64, Stopped> {
+    pub async fn send_lines(&self, body: &Bytes) -> Result<i64, NotTaken> {
         self.send(self.events(body)).await
     }
 }
@@ -125,6 +135,7 @@ async fn forward(Options { mut queue, first }: Options, context: &SourceContext)
     while let Some(call) = queue.calls.recv().await {
         let mut call = Some(call);
         let (mut batches, mut keyed) = (Vec::new(), Vec::new());
+        let first = next;
         while let Some(Call { events, key, done }) = call {
             let at = context.clock.now();
             if let Some(last) = key.as_ref().and_then(|key| repeats.find(key, at)) {
@@ -150,8 +161,24 @@ async fn forward(Options { mut queue, first }: Options, context: &SourceContext)
             call = if enough { None } else { queue.calls.try_recv().ok() };
         }
         batches.extend(builder.take());
-        context.keep_and_give(batches, keyed).await?;
+        let calls = keyed.len();
+        let full = context.keep(&batches, keyed).await?.err();
+        match &full {
+            None => {
+                for batch in batches {
+                    context.give(batch).await?;
+                }
+            }
+            Some(_) => {
+                next = first;
+                repeats.take_back(calls);
+            }
+        }
         for (done, taken) in answers.drain(..) {
+            let taken: Taken = taken;
+            // Repeats of earlier calls are as they were.
+            let taken =
+                full.clone().filter(|_| taken.last >= first).map_or(Ok(taken), |full| Err(NotTaken::Full(full)));
             // A caller that went away wants no answer; its events are in all the same.
             done.send(taken).ok();
         }
@@ -167,7 +194,9 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::super::contract::{self, NOW, Stage};
-    use super::super::journal::Journal;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::journal::{Journal, NotKept};
     use super::*;
     use crate::record::RawBatch;
 
@@ -176,8 +205,10 @@ mod tests {
     struct Memory {
         kept: Mutex<Vec<RawBatch>>,
         calls: Mutex<Vec<KeyedCall>>,
-        /// Fails from then on.
-        full: bool,
+        /// Takes nothing for now.
+        full: AtomicBool,
+        /// Takes nothing any more.
+        failed: bool,
     }
 
     impl Journal for Memory {
@@ -195,10 +226,13 @@ mod tests {
             Box::pin(async { Ok(found) })
         }
 
-        fn keep(&self, batches: Vec<RawBatch>, calls: Vec<KeyedCall>) -> BoxFuture<'_, Result<(), String>> {
+        fn keep(&self, batches: Vec<RawBatch>, calls: Vec<KeyedCall>) -> BoxFuture<'_, Result<(), NotKept>> {
             Box::pin(async move {
-                if self.full {
-                    return Err("the disk is full".into());
+                if self.failed {
+                    return Err(NotKept::Failed("the disk failed".into()));
+                }
+                if self.full.load(Ordering::Acquire) {
+                    return Err(NotKept::Full("the disk is full".into()));
                 }
                 self.kept.lock().unwrap().extend(batches);
                 self.calls.lock().unwrap().extend(calls);
@@ -257,10 +291,29 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_kept_is_not_taken() {
         let stage = Stage::new(1024);
-        let handle = start_with(&stage, &Arc::new(Memory { full: true, ..Memory::default() }), 0);
-        assert_eq!(handle.send(contract::events(1)).await, Err(Stopped));
+        let handle = start_with(&stage, &Arc::new(Memory { failed: true, ..Memory::default() }), 0);
+        assert_eq!(handle.send(contract::events(1)).await, Err(NotTaken::Stopped));
         let error = stage.ended().await.unwrap_err();
-        assert_eq!(error.to_string(), "source cards: the disk is full");
+        assert_eq!(error.to_string(), "source cards: the disk failed");
+    }
+
+    #[tokio::test]
+    async fn what_there_is_no_room_for_is_refused_and_taken_later() {
+        let mut stage = Stage::new(2);
+        let journal = Arc::new(Memory::default());
+        let handle = start_with(&stage, &journal, 0);
+        let events = contract::events(3);
+        let key = |key: &str| Some(key.to_owned());
+        assert_eq!(handle.send_as(key("a"), events[..1].to_vec()).await, Ok(Taken { last: 0, repeat: false }));
+        journal.full.store(true, Ordering::Release);
+        let full = Err(NotTaken::Full("the disk is full".into()));
+        assert_eq!(handle.send_as(key("b"), events[1..].to_vec()).await, full);
+        assert_eq!(handle.send_as(key("b"), events[1..].to_vec()).await, full, "the key is not known by what failed");
+        assert_eq!(handle.send_as(key("a"), events[..1].to_vec()).await, Ok(Taken { last: 0, repeat: true }));
+        journal.full.store(false, Ordering::Release);
+        assert_eq!(handle.send_as(key("b"), events[1..].to_vec()).await, Ok(Taken { last: 2, repeat: false }));
+        let seen = stage.take(3).await;
+        assert!(seen.events(0).iter().map(|(offset, event)| (*offset, event)).eq((0..).zip(&events)));
     }
 
     fn start(stage: &Stage, first: i64) -> PushHandle {
@@ -325,6 +378,6 @@ mod tests {
         let handle = start(&stage, 0);
         handle.send(vec![Bytes::from_static(b"a")]).await.unwrap();
         stage.stop().await.unwrap();
-        assert_eq!(handle.send(vec![Bytes::from_static(b"b")]).await, Err(Stopped));
+        assert_eq!(handle.send(vec![Bytes::from_static(b"b")]).await, Err(NotTaken::Stopped));
     }
 }

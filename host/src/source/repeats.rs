@@ -49,6 +49,15 @@ impl Repeats {
         }
     }
 
+    /// Forgets so many calls, the newest: they were not taken after all.
+    pub(super) fn take_back(&mut self, calls: usize) {
+        for _ in 0..calls {
+            if let Some((_, key)) = self.ages.pop_back() {
+                self.last.remove(&key);
+            }
+        }
+    }
+
     fn forget(&mut self, now: Micros) {
         let since = now.saturating_sub(micros(WITHIN));
         while self.ages.front().is_some_and(|(at, _)| *at < since) {
@@ -77,6 +86,9 @@ mod tests {
         let mut repeats = Repeats::of(vec![call(1, 0), call(2, 5 * SECOND)], 601 * SECOND);
         assert_eq!((repeats.find("1", 601 * SECOND), repeats.find("2", 605 * SECOND)), (None, Some(2)));
         assert_eq!(repeats.find("2", 606 * SECOND), None);
+        repeats.add(call(7, 606 * SECOND));
+        repeats.take_back(1);
+        assert_eq!((repeats.find("7", 606 * SECOND), repeats.ages.len()), (None, 0));
         (0..MOST + 3).for_each(|key| repeats.add(call(key, 700 * SECOND)));
         assert_eq!((repeats.last.len(), repeats.ages.len()), (MOST, MOST));
         assert_eq!((repeats.find("2", 700 * SECOND), repeats.find("3", 700 * SECOND)), (None, Some(3)));

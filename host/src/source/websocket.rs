@@ -225,7 +225,7 @@ impl Client {
 /// Sends what there is; whether there was something.
 async fn flush(batch: &mut BatchBuilder, context: &SourceContext) -> Result<bool, SourceError> {
     let Some(batch) = batch.take() else { return Ok(false) };
-    context.keep_and_give(vec![batch], Vec::new()).await?;
+    context.keep_and_give(batch).await?;
     Ok(true)
 }
 

@@ -29,7 +29,9 @@ use super::StoreError;
 use super::disk::{Disk, Wholes};
 use super::fields::{put_bytes, put_text, take_bytes, take_text};
 use super::sealed::{self, Unreadable, damaged};
+use crate::failpoint::{self, Point};
 use crate::record::DeadLetter;
+use crate::room::Room;
 use crate::time::{Micros, micros};
 pub use selection::Selection;
 
@@ -138,6 +140,13 @@ impl DeadLetterWriter {
         Ok(writer)
     }
 
+    /// The same, whose writes wait for room on the disk.
+    #[must_use]
+    pub fn within(self, room: &Room) -> Self {
+        self.reader.disk.within(room);
+        self
+    }
+
     /// A reader of the same letters.
     pub fn reader(&self) -> DeadLetterReader {
         self.reader.clone()
@@ -158,6 +167,7 @@ impl DeadLetterWriter {
             encode(&mut self.value, self.bytes, now, letter)
                 .ok_or_else(|| self.reader.disk.refused("a letter exceeds 4 GiB".into()))?;
             let pieces = self.reader.disk.insert(&self.reader.tree, &self.next.to_be_bytes(), &self.value)?;
+            failpoint::reach(Point::LetterWritten);
             let (sequence, before) = (self.next, self.bytes);
             self.oldest.get_or_insert(Oldest { sequence, pieces, before, written_at: now });
             self.next += 1;
@@ -188,6 +198,7 @@ impl DeadLetterWriter {
         for tree in [tree, marks] {
             for key in tree.range(next.to_be_bytes()..).keys().rev() {
                 tree.remove(key.map_err(|error| disk.error(error))?).map_err(|error| disk.error(error))?;
+                failpoint::reach(Point::LettersCut);
             }
         }
         self.next = next;

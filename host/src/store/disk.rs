@@ -13,10 +13,13 @@
 //! only lose the last ones.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::StoreError;
+use crate::room::{NoRoom, Room};
 
 /// The longest value that is given to sled in one insert.
 pub(super) const PIECE: usize = 63 * 1024;
@@ -33,6 +36,8 @@ pub(super) struct Disk {
     /// Sled's only data file, to sync it.
     file: File,
     failed: AtomicBool,
+    /// Where it asks before it writes; unset: it does not.
+    room: OnceLock<Room>,
     /// The store and its folder, for messages.
     name: String,
     /// Held open while the database is, and so declared after it.
@@ -76,7 +81,7 @@ impl Disk {
             Ok(file)
         });
         let file = opened.map_err(|error| refused(format!("its file cannot be opened: {error}")))?;
-        Ok(Self { db, file, failed: AtomicBool::new(false), name, _lock: lock })
+        Ok(Self { db, file, failed: AtomicBool::new(false), room: OnceLock::new(), name, _lock: lock })
     }
 
     /// The store and its folder, for messages.
@@ -84,12 +89,30 @@ impl Disk {
         &self.name
     }
 
+    /// From now on values and syncs wait for room on the disk. The first one to say so counts.
+    pub(super) fn within(&self, room: &Room) {
+        self.room.get_or_init(|| room.clone());
+    }
+
+    /// Whether so many bytes can be written without waiting.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: the disk is full.
+    pub(super) fn has_room(&self, bytes: usize) -> Result<(), StoreError> {
+        let asked = self.room.get().map_or(Ok(()), |room| room.ask(bytes));
+        asked.map_err(|full| StoreError::Unavailable { store: self.name.clone(), cause: full.to_string() })
+    }
+
+    fn stopped(&self, full: &NoRoom) -> StoreError {
+        self.refused(format!("{full}: make room and start again"))
+    }
+
     /// The tree of that name, made where it does not exist.
     pub(super) fn tree(&self, name: &[u8]) -> Result<sled::Tree, StoreError> {
         self.db.open_tree(name).map_err(|error| self.error(error))
     }
 
-    /// Returns once everything that was inserted before is on disk.
+    /// Returns once everything that was inserted before is on disk; waits for room first.
     ///
     /// # Errors
     /// The disk failed. What was inserted since the last sync may be lost, whatever a later sync would say, so every
@@ -98,10 +121,11 @@ impl Disk {
         if self.failed.load(Ordering::Acquire) {
             return Err(self.refused("an earlier sync failed: mend the disk and start again".into()));
         }
+        self.room.get().map_or(Ok(()), Room::wait_now).map_err(|full| self.stopped(&full))?;
         let synced = self.db.flush().map_err(|error| self.error(error)).and_then(|_| {
             self.file
                 .sync_data()
-                .map_err(|error| self.refused(format!("the sync failed ({error}): mend the disk and start again")))
+                .map_err(|error| self.refused(format!("the sync failed ({error}): {}", next_step(error.kind()))))
         });
         if synced.is_err() {
             self.failed.store(true, Ordering::Release);
@@ -114,6 +138,7 @@ impl Disk {
         self.failed.store(true, Ordering::Release);
         match error {
             sled::Error::Corruption { .. } => self.damaged(error.to_string()),
+            sled::Error::Io(error) => self.refused(format!("{error}: {}", next_step(error.kind()))),
             error => self.refused(format!("{error}: mend the disk and start again")),
         }
     }
@@ -128,9 +153,11 @@ impl Disk {
         StoreError::Damaged { store: self.name.clone(), cause }
     }
 
-    /// Writes `value` under `key`, in as many pieces as it takes, and returns their number. Pieces of a longer former
+    /// Writes `value` under `key`, in as many pieces as it takes, and returns their number; waits for room first. Pieces of a longer former
     /// value stay: see [`Disk::remove`].
     pub(super) fn insert(&self, tree: &sled::Tree, key: &[u8], value: &[u8]) -> Result<u16, StoreError> {
+        let waited = self.room.get().map_or(Ok(()), |room| room.wait(key.len() + value.len()));
+        waited.map_err(|full| self.stopped(&full))?;
         let mut name = Vec::with_capacity(key.len() + NUMBER);
         let mut number = 0_u16;
         let mut pieces = value.chunks(PIECE);
@@ -182,9 +209,23 @@ fn pause() {
     std::thread::sleep(std::time::Duration::from_millis(10));
 }
 
+/// What is to be done about a write that failed.
+fn next_step(error: ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "the disk is full: make room and start again, it goes on from the last checkpoint"
+        }
+        _ => "mend the disk and start again",
+    }
+}
+
 fn opening(name: &str, error: sled::Error) -> StoreError {
     match error {
         sled::Error::Corruption { .. } => StoreError::Damaged { store: name.into(), cause: error.to_string() },
+        sled::Error::Io(error) => {
+            let cause = format!("{error}: {}", next_step(error.kind()));
+            StoreError::Refused { store: name.into(), cause }
+        }
         error => StoreError::Refused { store: name.into(), cause: error.to_string() },
     }
 }

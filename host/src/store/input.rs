@@ -11,6 +11,8 @@
 //!            → a record
 //! receipts   likewise → the record without events, once those are removed
 //! ```
+//! On a full disk nothing is appended, and who wants to hears so: events are refused before they are half there.
+//!
 //! Keys are big-endian. A receipt stays as long as its calls may be repeated, see [`SourceInput::remove_below`].
 
 mod format;
@@ -24,7 +26,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::StoreError;
 use super::disk::{Disk, Whole, Wholes};
 use super::sealed::Unreadable;
+use crate::failpoint::{self, Point};
 use crate::record::{KeyedCall, RawBatch};
+use crate::room::Room;
 use crate::time::Micros;
 pub use format::InputRecord;
 pub use writer::InputWriter;
@@ -38,6 +42,7 @@ pub struct InputLog {
     disk: Arc<Disk>,
     events: sled::Tree,
     receipts: sled::Tree,
+    room: Option<Room>,
 }
 
 impl InputLog {
@@ -48,7 +53,22 @@ impl InputLog {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let disk = Arc::new(Disk::open(folder, "input log", CACHE)?);
         let (events, receipts) = (disk.tree(b"events")?, disk.tree(b"receipts")?);
-        Ok(Self { disk, events, receipts })
+        Ok(Self { disk, events, receipts, room: None })
+    }
+
+    /// The same, which takes no events while the disk is full.
+    #[must_use]
+    pub fn within(self, room: &Room) -> Self {
+        Self { room: Some(room.clone()), ..self }
+    }
+
+    /// Whether there is room for so many bytes of events.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: the disk is full.
+    fn has_room(&self, bytes: usize) -> Result<(), StoreError> {
+        let asked = self.room.as_ref().map_or(Ok(()), |room| room.ask(bytes));
+        asked.map_err(|full| StoreError::Unavailable { store: self.disk.name().to_owned(), cause: full.to_string() })
     }
 
     /// The records of one source, with what a crash left of one cut off. A source that reads something else than it did
@@ -146,7 +166,7 @@ impl SourceInput {
     /// As [`SourceInput::read`].
     pub fn remove_below(&self, offset: i64, calls_since: Micros) -> Result<(), StoreError> {
         let _whole = self.lock();
-        let InputLog { disk, events, receipts } = &self.log;
+        let InputLog { disk, events, receipts, .. } = &self.log;
         let mut receipt = Vec::new();
         for whole in Wholes::new(disk, events.range(self.key(0)..self.key(offset))) {
             let whole = whole?;
@@ -160,6 +180,7 @@ impl SourceInput {
                 disk.insert(receipts, &whole.key, &receipt)?;
             }
             self.remove(events, &whole)?;
+            failpoint::reach(Point::InputRemoved);
         }
         for whole in Wholes::new(disk, receipts.range(self.key(0)..self.end())) {
             let whole = whole?;

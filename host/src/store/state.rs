@@ -41,6 +41,8 @@ use crate::engine::checkpoint::{
     Commit, OutOfOrder, Protocol, RecordState, StageMark, Step, Written, choose, removable,
 };
 use crate::engine::state::Part;
+use crate::failpoint::{self, Point};
+use crate::room::Room;
 use format::Place;
 pub use outbox::{Outbox, OutboxChunk, OutboxReader};
 
@@ -106,6 +108,14 @@ impl From<ArrowError> for WriteError {
 }
 
 impl StateStore {
+    /// Makes sure that the state in `folder`, if there is one, is this project's and can be read here. Nothing is touched.
+    ///
+    /// # Errors
+    /// It is another project's or was written by a newer Millrace, or it cannot be told whose it is.
+    pub fn check_owner(folder: &Path, project: &str) -> Result<(), StoreError> {
+        header::read(folder, project).map(drop)
+    }
+
     /// Opens the state in `folder`, made where it does not exist.
     ///
     /// # Errors
@@ -144,6 +154,13 @@ impl StateStore {
     #[must_use]
     pub fn with_retain(self, retain: usize) -> Self {
         Self { retain, ..self }
+    }
+
+    /// The same, whose writes, and those of its outboxes, wait for room on the disk.
+    #[must_use]
+    pub fn within(self, room: &Room) -> Self {
+        self.disk.within(room);
+        self
     }
 
     /// A number drawn when the folder was made: what another folder's state has written is told apart by it.
@@ -218,6 +235,7 @@ impl StateStore {
         let value = format::encode_term(term).unwrap_or_default();
         self.disk.insert(&self.meta, TERM, &value)?;
         self.disk.sync()?;
+        failpoint::reach(Point::TermTaken);
         self.term = Some(term);
         Ok(term)
     }
@@ -278,6 +296,7 @@ impl StateStore {
         let mut put = |number: u32, chunk: &[u8], count: u64| {
             let key = [prefix.as_slice(), &number.to_be_bytes()].concat();
             self.disk.insert(&self.parts, &key, chunk).map_err(WriteError::Store)?;
+            failpoint::reach(Point::PartWritten);
             rows += count;
             bytes += chunk.len() as u64;
             Ok(())
@@ -327,19 +346,27 @@ impl StateStore {
         commit.stages = self.next_marks();
         while let Some(step) = protocol.step() {
             match step {
-                Step::SyncParts => self.disk.sync()?,
+                Step::SyncParts => {
+                    self.disk.sync()?;
+                    failpoint::reach(Point::PartsSynced);
+                }
                 Step::WriteRecord => {
                     let record = format::encode_record(&commit);
                     let record = record.map_err(|error| self.disk.refused(format!("the record: {error}")))?;
                     self.disk.insert(&self.records, &epoch.to_be_bytes(), &record)?;
+                    failpoint::reach(Point::RecordWritten);
                 }
                 Step::SyncRecord => {
                     self.disk.sync()?;
+                    failpoint::reach(Point::RecordSynced);
                     self.marks.clone_from(&commit.stages);
                     self.commits.insert(epoch, commit.clone());
                     self.open.stages.clear();
                 }
-                Step::Remove => self.remove()?,
+                Step::Remove => {
+                    self.remove()?;
+                    failpoint::reach(Point::Removed);
+                }
                 Step::Gather | Step::Settle => return Err(self.out_of_order(protocol.done(Step::SyncParts))),
                 Step::Publish | Step::Tell => break,
             }
@@ -387,6 +414,7 @@ impl StateStore {
     fn remove_all(&self, tree: &sled::Tree, prefix: &[u8]) -> Result<(), StoreError> {
         for key in tree.scan_prefix(prefix).keys() {
             tree.remove(key.map_err(|error| self.disk.error(error))?).map_err(|error| self.disk.error(error))?;
+            failpoint::reach(Point::Removing);
         }
         Ok(())
     }

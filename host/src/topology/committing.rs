@@ -20,9 +20,11 @@ use tokio::sync::watch;
 use super::durable::Journals;
 use super::publishing::Publishing;
 use super::retrying::retrying;
+use super::waits::For;
 use super::{Stop, TopologyError, spawn};
 use crate::engine::checkpoint::{Commit, PartitionMark, Protocol, SourceMark, Step};
 use crate::engine::state::Part;
+use crate::failpoint::{self, Point};
 use crate::record::Origin;
 use crate::store::state::StateStore;
 use crate::time::Clock;
@@ -174,6 +176,7 @@ impl Committer {
             self.let_go(&epoch)?;
         }
         self.publish()?;
+        failpoint::reach(Point::Telling);
         self.tell(&epoch);
         let took = self.clock.now().saturating_sub(began);
         metrics::histogram!("millrace_checkpoint_seconds").record(float(took.unsigned_abs()) / 1e6);
@@ -187,7 +190,7 @@ impl Committer {
         let Some(publishing) = &mut self.publishing else { return Ok(()) };
         let mut tries = 0_u32;
         let away = &self.away;
-        let published = retrying(&self.stop, "the output", || {
+        let published = retrying(&self.stop, For::Topic, || {
             away.store(tries > 0, Ordering::Relaxed);
             tries = tries.saturating_add(1);
             publishing.publish()
@@ -235,8 +238,9 @@ impl Committer {
             }
             let own = epoch.partitions.iter().filter(|(origin, _)| usize::from(origin.source) == index);
             let offsets: BTreeMap<u32, i64> = own.map(|(origin, mark)| (origin.partition, mark.next_offset)).collect();
-            // Partitions are numbered from 0 and all of them are there.
-            safe.send_replace(offsets.into_values().collect());
+            // Partitions are numbered from 0; of those that have just come not all may be there yet.
+            let known = (0..).zip(offsets).take_while(|(number, (partition, _))| number == partition);
+            safe.send_replace(known.map(|(_, (_, offset))| offset).collect());
         }
         let whole = self.store.as_ref().map(|store| self.stages.iter().map(|stage| store.wants_whole(stage)).collect());
         self.committed.send_replace(Committed { epoch: epoch.number, whole });

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::config::plan::{Plan, SourcePlan};
+use crate::error::Blame;
 use crate::record::{KeyedCall, RawBatch};
-use crate::source::journal::Journal;
+use crate::source::journal::{Journal, NotKept};
 use crate::source::repeats;
 use crate::store::StoreError;
 use crate::store::input::{InputLog, InputWriter, SourceInput};
@@ -63,7 +64,11 @@ impl Journal for SourceJournal {
         Box::pin(self.read_with(move |input| Ok(input.read(from)?.map(|record| record.events))))
     }
 
-    fn keep(&self, batches: Vec<RawBatch>, calls: Vec<KeyedCall>) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async move { self.writer.keep(&self.input, batches, calls).await.map_err(|error| error.to_string()) })
+    fn keep(&self, batches: Vec<RawBatch>, calls: Vec<KeyedCall>) -> BoxFuture<'_, Result<(), NotKept>> {
+        let failed = |error: StoreError| match error.retry_helps() {
+            true => NotKept::Full(error.to_string()),
+            false => NotKept::Failed(error.to_string()),
+        };
+        Box::pin(async move { self.writer.keep(&self.input, batches, calls).await.map_err(failed) })
     }
 }

@@ -16,10 +16,12 @@ use super::combining::Combining;
 use super::committing::{self, Committed, Committer, Epoch, Kept};
 use super::message::Output;
 use super::outlets::{Outlets, Writing};
+use super::rebuilding::Watch;
 use super::{Stop, TopologyError};
 use crate::config::plan::Plan;
 use crate::engine::checkpoint::PartitionMark;
 use crate::engine::emission::{Emission, EmissionKind};
+use crate::engine::exchange::Gathering;
 use crate::engine::front::FrontPlan;
 use crate::engine::state::Part;
 use crate::record::Origin;
@@ -73,18 +75,21 @@ pub(super) struct Keeping {
     pub(super) services: Vec<Vec<Part>>,
     /// The first epoch.
     pub(super) epoch: u64,
+    /// Notices that the online store was emptied.
+    pub(super) watch: Option<Watch>,
 }
 
 impl Keeper {
     pub(super) fn new(keeping: Keeping) -> Result<Self, TopologyError> {
-        let Keeping { plan, outlets, board, clock, stop, workers, committer, committed, services, epoch } = keeping;
+        let Keeping { plan, outlets, board, clock, stop, workers, committer, committed, services, epoch, watch } =
+            keeping;
         let summary = Summary { rows: vec![0; plan.views.len()], ..Summary::default() };
         let mut combining = Combining::new(&plan, workers)?;
         combining.resume(&services)?;
         let away = committer.away.clone();
         let (committer, committing) = committer.start()?;
         Ok(Self {
-            writing: Writing { plan: plan.clone(), outlets, clock, stop, epoch },
+            writing: Writing { plan: plan.clone(), outlets, clock, stop, epoch, watch, wrote: false },
             plan,
             board,
             committer,
@@ -97,47 +102,31 @@ impl Keeper {
         })
     }
 
-    /// Runs until all workers are gone, and then makes safe what is left. `outputs` are theirs, one each: one that is
-    /// behind its barrier is not listened to until the others are, for what it gives is not of the epoch.
+    /// Runs until all workers are gone, and then makes safe what is left. `outputs` are theirs, one each.
     pub(super) fn run(mut self, outputs: &[Receiver<Output>]) -> Result<Summary, TopologyError> {
-        let mut workers: Vec<(bool, &Receiver<Output>)> = outputs.iter().map(|worker| (true, worker)).collect();
-        // Whether one of them has ended: then no epoch does any more, since its rows and its state would be missing.
-        let mut gone = false;
-        loop {
+        let mut gathering = Gathering::new(outputs.len());
+        while !gathering.is_over() {
             while self.away.load(Ordering::Relaxed) {
                 if self.writing.stop.wait(LOOK) {
                     return Err(TopologyError::Stopped);
                 }
             }
             let mut select = Select::new();
-            let open: Vec<usize> =
-                (0..workers.len()).filter(|at| workers.get(*at).is_some_and(|(open, _)| *open)).collect();
-            for at in &open {
-                if let Some((_, worker)) = workers.get(*at) {
-                    select.recv(worker);
-                }
+            let listened: Vec<(usize, &Receiver<Output>)> =
+                outputs.iter().enumerate().filter(|(worker, _)| gathering.listens(*worker)).collect();
+            for (_, outputs) in &listened {
+                select.recv(outputs);
             }
-            if open.is_empty() {
-                break;
-            }
-            let ready = select.ready();
-            let Some((at, worker)) = open.get(ready).and_then(|at| Some((*at, workers.get(*at)?.1))) else { continue };
-            match worker.try_recv() {
+            let Some((worker, outputs)) = listened.get(select.ready()) else { continue };
+            match outputs.try_recv() {
                 Ok(Output::ShardDone { epoch }) => {
-                    if let Some((open, _)) = workers.get_mut(at) {
-                        *open = false;
-                    }
-                    if !gone && workers.iter().all(|(open, _)| !open) {
+                    if gathering.done(*worker) {
                         self.end(epoch)?;
-                        workers.iter_mut().for_each(|(open, _)| *open = true);
                     }
                 }
                 Ok(output) => self.take(output)?,
                 Err(TryRecvError::Empty) => {}
-                Err(TryRecvError::Disconnected) => {
-                    gone = true;
-                    workers.remove(at);
-                }
+                Err(TryRecvError::Disconnected) => gathering.gone(*worker),
             }
         }
         self.leave_out_stopped()?;

@@ -19,18 +19,20 @@ pub mod outlets;
 mod paging;
 pub mod publishing;
 mod reading;
+pub mod rebuilding;
 pub mod resume;
 mod retrying;
 mod running;
 mod shard;
 mod sources;
 mod stages;
+mod waits;
 mod ways;
 mod worker;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -42,12 +44,14 @@ use crate::engine::checkpoint::Commit;
 use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
+use crate::room::Reserve;
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::source::flow::{Flow, SourceTraits};
 use crate::source::intake::lanes;
 use crate::store::StoreError;
 use crate::store::input::InputLog;
+use crate::store::log::LogWriter;
 use crate::store::state::StateStore;
 use crate::time::{Clock, micros};
 use board::Board;
@@ -58,11 +62,13 @@ use outlets::Outlets;
 pub use paging::Memory;
 use paging::Pager;
 use reading::Reading;
+use rebuilding::{Rebuilder, Rebuilds};
 use resume::Resume;
 pub use running::Running;
 use sources::Shared;
 pub use sources::{Entrances, Opener};
 use stages::Stages;
+use waits::Waits;
 use worker::{Channels, Worker};
 
 /// How many messages wait between two workers, and how many outputs for the keeper.
@@ -90,9 +96,26 @@ pub enum TopologyError {
     /// A thread could not be started, or died.
     #[error("{0}")]
     Thread(String),
+    /// Somebody asked for the end, and something that is away kept it up for too long.
+    #[error(
+        "stopped without a last checkpoint, which was waited for for {after:?}{}; nothing is lost: the next start goes on \
+         from epoch {epoch}", waited(.waited_for)
+    )]
+    GaveUp {
+        /// How long it was waited for.
+        after: Duration,
+        /// What was away.
+        waited_for: Vec<String>,
+        /// The newest epoch that counts.
+        epoch: u64,
+    },
     /// Something else has failed; that one says why.
     #[error("stopped")]
     Stopped,
+}
+
+fn waited(waited_for: &[String]) -> String {
+    if waited_for.is_empty() { String::new() } else { format!(": {}", waited_for.join("; ")) }
 }
 
 impl From<arrow::error::ArrowError> for TopologyError {
@@ -123,6 +146,7 @@ impl Blame for TopologyError {
             Self::Source(error) => error.fault(),
             Self::Store(error) => error.fault(),
             Self::Sink(error) => error.fault(),
+            Self::GaveUp { .. } => Fault::External,
             Self::Thread(_) | Self::Stopped => Fault::Internal,
         }
     }
@@ -140,21 +164,32 @@ fn stop_view(board: &Board, name: &str, view: u16, reason: &dyn Display) {
     }
 }
 
-/// Told to all threads that everything is to end at once.
+/// Told to all threads that everything is to end at once; where they say what they wait for until then.
 #[derive(Clone, Debug)]
 struct Stop {
     channel: Receiver<()>,
+    waits: Arc<Waits>,
 }
 
 impl Stop {
-    fn new() -> (Sender<()>, Self) {
+    fn new(clock: &Arc<dyn Clock>) -> (Sender<()>, Self) {
         let (sender, channel) = bounded(0);
-        (sender, Self { channel })
+        (sender, Self { channel, waits: Arc::new(Waits::new(clock.clone())) })
+    }
+
+    /// What is waited for.
+    fn waits(&self) -> &Waits {
+        &self.waits
     }
 
     /// Ready once it is time; nothing is ever sent on it.
     fn channel(&self) -> &Receiver<()> {
         &self.channel
+    }
+
+    /// Whether it is time to end.
+    fn is_over(&self) -> bool {
+        self.wait(Duration::ZERO)
     }
 
     /// Waits for a while; true if it is time to end.
@@ -177,6 +212,8 @@ pub struct Start {
     pub memory: Option<Memory>,
     /// From one epoch to the next.
     pub interval: Duration,
+    /// How long the end may take once somebody asks for it, before what is away is no longer waited for.
+    pub stop_timeout: Duration,
     /// Ends the run when no source has given an event for this long.
     pub until_idle: Option<Duration>,
     /// Where things go.
@@ -187,6 +224,8 @@ pub struct Start {
     pub opener: Option<Box<Opener>>,
     /// Where its state is kept, and what it goes on from; none: what it knows ends with it.
     pub state: Option<State>,
+    /// What stays free on the disks that its stores and files were opened within.
+    pub reserve: Reserve,
 }
 
 /// What outlives a topology, and what it goes on from.
@@ -208,8 +247,8 @@ pub struct State {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, max_skew, memory, interval, until_idle, mut outlets, clock, opener, state } =
-        start;
+    let Start { plan, workers, batch_rows, max_skew, memory, interval, stop_timeout, until_idle, .. } = start;
+    let Start { mut outlets, clock, opener, state, reserve, .. } = start;
     let (store, term, resume, before, input) = match state {
         Some(State { store, term, resume, before, input }) => (Some(store), term, resume, before, input),
         None => (None, 0, Resume::default(), None, None),
@@ -217,7 +256,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     let journals = durable::open(input, &plan, &clock)?;
     let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers, plan.meetings()));
     let flow = Arc::new(Flow::new(max_skew.map(micros), traits(&plan), clock.now()));
-    let (stop, stopped) = Stop::new();
+    let (stop, stopped) = Stop::new(&clock);
     let (intake, receivers) = lanes(workers);
     // Lane 0 is for what sources give, lane d for the stages that have d on their way.
     let lanes_between = plan.depth().max(1);
@@ -248,7 +287,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         kept.push(given);
         let reading = Reading::new(&plan, index, workers, board.clone(), flow.clone(), &resume)?;
         let pager = memory.as_ref().map(|memory| Pager::new(memory, index, workers, store.is_some())).transpose()?;
-        let stages = Stages::new(&plan, index, workers, lanes_between, board.clone(), &clock, pager)?;
+        let stages = Stages::new(&plan, index, workers, board.clone(), &clock, pager)?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs, control: controlled, stop: stopped.clone() };
         let mut worker = Worker::new(index, reading, stages, channels, clock.clone());
@@ -268,6 +307,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
     let whole =
         |store: &StateStore| stages.iter().map(|id| resume.shards != workers || store.wants_whole(id)).collect();
     let whole = store.as_ref().map(whole);
+    let waits = stopped.waits.clone();
     let (committed, watching) = watch::channel(Committed { epoch: epoch - 1, whole });
     let committer = Committer {
         store,
@@ -286,6 +326,17 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         clock: clock.clone(),
         written: 0,
     };
+    let mark = resume_mark(committer.store.as_ref(), committer.before.as_ref());
+    let mut rebuilding = None;
+    let (rebuilds, watch) = match outlets.filler.take() {
+        None => (Arc::new(Rebuilds::none(&plan)), None),
+        Some(filler) => {
+            let log = outlets.log.as_ref().map(LogWriter::reader);
+            let (rebuilder, rebuilds, watch) = Rebuilder::new(&plan, filler, log, mark, stopped.clone());
+            rebuilding = Some(spawn("rebuilder", move || rebuilder.run())?);
+            (rebuilds, Some(watch))
+        }
+    };
     let keeper = Keeper::new(Keeping {
         plan: plan.clone(),
         outlets,
@@ -297,6 +348,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         committed: watching.clone(),
         services: resume.parts.get(plan.stages.len()..).unwrap_or_default().to_vec(),
         epoch,
+        watch,
     })?;
     let keeper = spawn("keeper", move || keeper.run(&kept))?;
     let (stop_sources, stopping) = watch::channel(false);
@@ -317,20 +369,30 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         flow,
         clock,
         interval,
+        stop_timeout,
         until_idle,
         sources,
         stop_sources,
         controls,
         threads,
         keeper,
-        stop,
+        stop: Arc::new(Mutex::new(Some(stop))),
         entrances,
         views: plan.views.iter().map(|view| view.name.clone()).collect(),
         source_names: plan.sources.iter().map(|source| source.name.clone()).collect(),
         waiting: watch::channel(vec!["the sources".to_owned()]).0,
+        waits,
+        rebuilds,
+        rebuilding,
         epoch,
         committed: watching,
+        reserve,
     })
+}
+
+/// By what the online store is known again: whose it is, and the epoch that all its rows are there of.
+fn resume_mark(store: Option<&StateStore>, before: Option<&Commit>) -> (u64, u64) {
+    (store.map_or(0, StateStore::id), before.map_or(0, |before| before.epoch))
 }
 
 /// What has to be known of the sources to read them in step.

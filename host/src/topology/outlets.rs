@@ -12,10 +12,13 @@ use arrow::datatypes::TimestampMicrosecondType;
 
 use super::committing::OutletMarks;
 use super::publishing::Publishing;
+use super::rebuilding::Watch;
 use super::retrying::retrying;
+use super::waits::For;
 use super::{Stop, TopologyError};
 use crate::config::plan::{Plan, ViewPlan};
 use crate::engine::emission::{Emission, EmissionKind, OnlineRows};
+use crate::failpoint::{self, Point};
 use crate::record::{DeadLetter, Origin};
 use crate::sink::Sink;
 use crate::store::dead_letter::{DeadLetterWriter, NamedLetter};
@@ -28,6 +31,8 @@ use crate::time::Clock;
 pub struct Outlets {
     /// The online store.
     pub online: Box<dyn OnlineWriter>,
+    /// What fills the online store where rows are missing; none: nothing does.
+    pub filler: Option<Box<dyn OnlineWriter>>,
     /// The offline log; none where no view is offline.
     pub log: Option<LogWriter>,
     /// Rows in error.
@@ -50,6 +55,10 @@ pub(super) struct Writing {
     pub(super) stop: Stop,
     /// The epoch that what comes now belongs to.
     pub(super) epoch: u64,
+    /// Notices that the online store was emptied; none where nothing is online.
+    pub(super) watch: Option<Watch>,
+    /// Whether anything was written to the online store since it was last looked at.
+    pub(super) wrote: bool,
 }
 
 impl Writing {
@@ -59,7 +68,8 @@ impl Writing {
         for output in outputs.get_mut(index).into_iter().flatten() {
             output.write(&emission.batch, emission.deleted.as_ref())?;
             hold(outbox, self.epoch, output)?;
-            retrying(&self.stop, "the output", || output.drain())?;
+            retrying(&self.stop, waited_for(output), || output.drain())?;
+            failpoint::reach(Point::OutputsWritten);
         }
         Ok(())
     }
@@ -71,7 +81,7 @@ impl Writing {
             for output in services.get_mut(service).into_iter().flatten() {
                 output.write(&rows, None)?;
                 hold(outbox, self.epoch, output)?;
-                retrying(&self.stop, "the output", || output.drain())?;
+                retrying(&self.stop, waited_for(output), || output.drain())?;
             }
         }
         Ok(())
@@ -105,19 +115,20 @@ impl Writing {
                 EmissionKind::Close => ChunkKind::Close,
                 EmissionKind::Update => ChunkKind::Update,
             },
+            online: emission.online != OnlineRows::None,
             epoch: self.epoch,
             written_at: self.clock.now(),
             udfs: view.digests.clone(),
             positions: positions.collect(),
         };
         match &emission.deleted {
-            None => retrying(&self.stop, "the store", || log.append(&header, &emission.batch).map(drop)),
+            None => retrying(&self.stop, For::Log, || log.append(&header, &emission.batch).map(drop)),
             Some(deleted) => {
                 let live = filter_record_batch(&emission.batch, &not(deleted)?)?;
-                retrying(&self.stop, "the store", || log.append(&header, &live).map(drop))?;
+                retrying(&self.stop, For::Log, || log.append(&header, &live).map(drop))?;
                 let gone = filter_record_batch(&emission.batch, deleted)?;
                 let header = ChunkHeader { kind: ChunkKind::Tombstone, ..header };
-                retrying(&self.stop, "the store", || log.append(&header, &gone).map(drop))
+                retrying(&self.stop, For::Log, || log.append(&header, &gone).map(drop))
             }
         }
     }
@@ -141,7 +152,10 @@ impl Writing {
             }
         };
         let batch = OnlineBatch { created, ..online_batch(view, online.clone(), &rows, deleted) };
-        retrying(&self.stop, "the store", || self.outlets.online.write(&batch))
+        self.wrote = true;
+        retrying(&self.stop, For::Online, || self.outlets.online.write(&batch))?;
+        failpoint::reach(Point::OnlineWritten);
+        Ok(())
     }
 
     /// Keeps rows in error.
@@ -155,7 +169,7 @@ impl Writing {
         };
         let letters: Vec<NamedLetter<'_>> = letters.iter().map(named).collect();
         let now = self.clock.now();
-        let dropped = retrying(&self.stop, "the store", || self.outlets.dead_letters.append(now, &letters))?;
+        let dropped = retrying(&self.stop, For::DeadLetters, || self.outlets.dead_letters.append(now, &letters))?;
         metrics::counter!("millrace_dead_letters_dropped_total").increment(dropped);
         Ok(())
     }
@@ -173,19 +187,27 @@ impl Writing {
 
     /// Waits until everything that was written is safe.
     pub(super) fn flush(&mut self) -> Result<(), TopologyError> {
-        retrying(&self.stop, "the store", || self.outlets.online.flush())?;
+        if let Some(watch) = &mut self.watch {
+            let Self { outlets, stop, epoch, .. } = self;
+            watch.look(*epoch, std::mem::take(&mut self.wrote), stop, &mut *outlets.online)?;
+        }
+        retrying(&self.stop, For::Online, || self.outlets.online.flush())?;
+        failpoint::reach(Point::OnlineSettled);
         if let Some(log) = &mut self.outlets.log {
-            retrying(&self.stop, "the store", || log.flush().map(drop))?;
+            retrying(&self.stop, For::Log, || log.flush().map(drop))?;
         }
-        retrying(&self.stop, "the store", || self.outlets.dead_letters.flush())?;
+        failpoint::reach(Point::LogSettled);
+        retrying(&self.stop, For::DeadLetters, || self.outlets.dead_letters.flush())?;
+        failpoint::reach(Point::LettersSettled);
         for output in self.outlets.outputs.iter_mut().chain(&mut self.outlets.services).flatten() {
-            retrying(&self.stop, "the output", || output.flush())?;
+            retrying(&self.stop, waited_for(output), || output.flush())?;
         }
+        failpoint::reach(Point::Settled);
         Ok(())
     }
 }
 
-fn online_batch(
+pub(super) fn online_batch(
     view: &ViewPlan,
     online: Arc<OnlineView>,
     rows: &RecordBatch,
@@ -201,6 +223,14 @@ fn online_batch(
         features: rest.iter().skip(1).cloned().collect(),
         deleted,
         created: None,
+    }
+}
+
+/// What is waited for where an output is.
+fn waited_for(output: &Sink) -> For {
+    match output {
+        Sink::File(_) | Sink::Subscribers(_) => For::File,
+        Sink::Kafka(_) | Sink::Outbox(_) => For::Topic,
     }
 }
 

@@ -160,7 +160,7 @@ fn spawn_one(
             entrances.pushes.insert(source.name.clone(), handle);
             tasks.spawn(push::run(push::Options { queue, first }, context));
         }
-        SourceKind::Kafka { brokers, topic, start, bounded, properties, group } => {
+        SourceKind::Kafka { brokers, topic, start, bounded, properties, group, refresh } => {
             let start = match start {
                 KafkaStart::Earliest => kafka::Start::Earliest,
                 KafkaStart::Latest => kafka::Start::Latest,
@@ -170,6 +170,7 @@ fn spawn_one(
             let options = kafka::Options {
                 start,
                 positions,
+                refresh: *refresh,
                 bounded: *bounded,
                 properties,
                 beside: matches!(source.decoding.format, Format::Raw),

@@ -1,8 +1,8 @@
 //! A worker's stateful half: the shards that it owns, one of each stage, from keyed rows to feature rows and to the
 //! stages behind.
 //!
-//! Always true: a stage's watermark is the least of what its inputs say, of all workers; what a barrier follows is given
-//! out before the barrier goes on, and before the worker says that it is done.
+//! Always true: a stage's watermark is the least of what its inputs say, of all workers; what has come before a barrier is
+//! given out before that goes on ([`Stages::is_settled`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,32 +27,13 @@ pub(super) struct Stages {
     reaching: Vec<BTreeSet<u16>>,
     /// The views' names.
     names: Vec<String>,
-    /// How far the barriers of each epoch have come.
-    barriers: BTreeMap<u64, Alignment>,
     /// What the shards are to export at the barriers to come.
     begun: BTreeMap<u64, Option<Arc<[bool]>>>,
     /// The epoch whose state is being given out.
     exporting: Option<Exporting>,
     /// Keeps state within a limit; none: there is none.
     pager: Option<Pager>,
-    lanes: usize,
-    senders: usize,
     board: Arc<Board>,
-}
-
-/// How far the barriers of an epoch have come.
-struct Alignment {
-    /// By lane, how many senders have sent it.
-    counts: Vec<usize>,
-    /// The last lane on which it has been sent on.
-    sent: usize,
-}
-
-impl Alignment {
-    /// How many lanes, from the first on, it has come from all senders on.
-    fn whole(&self, senders: usize) -> usize {
-        self.counts.iter().take_while(|count| **count == senders).count()
-    }
 }
 
 /// State that is being given out.
@@ -72,17 +53,14 @@ pub(super) struct Results {
     pub(super) outputs: Vec<Output>,
     /// For stages behind, by lane.
     pub(super) given: Vec<(usize, Given)>,
-    /// The epoch whose barrier has come from everywhere with this message.
-    pub(super) aligned: Option<u64>,
 }
 
 impl Stages {
-    /// The stateful half of worker `worker`, fed by `senders` workers over `lanes` lanes.
+    /// The stateful half of worker `worker`, fed by `senders` workers.
     pub(super) fn new(
         plan: &Plan,
         worker: usize,
         senders: usize,
-        lanes: usize,
         board: Arc<Board>,
         clock: &Arc<dyn Clock>,
         pager: Option<Pager>,
@@ -93,12 +71,9 @@ impl Stages {
             views: plan.stages.iter().map(|stage| stage.view).collect(),
             reaching: plan.reaching(),
             names: plan.views.iter().map(|view| view.name.clone()).collect(),
-            barriers: BTreeMap::new(),
             begun: BTreeMap::new(),
             exporting: None,
             pager,
-            lanes,
-            senders,
             board,
         })
     }
@@ -123,8 +98,8 @@ impl Stages {
         self.begun.insert(begin.epoch, begin.whole);
     }
 
-    /// Takes a message of one sender from one lane.
-    pub(super) fn take(&mut self, lane: usize, sender: usize, message: Message, results: &mut Results) {
+    /// Takes a message of one sender; its barriers are the exchange's.
+    pub(super) fn take(&mut self, sender: usize, message: Message, results: &mut Results) {
         match message {
             Message::Data { stage, input, batch, positions } => {
                 let rows = batch.len();
@@ -136,7 +111,7 @@ impl Stages {
             Message::Progress { stage, input, progress, newest } => {
                 self.run(stage, results, |shard, work| shard.progress(input, sender, progress, newest, work));
             }
-            Message::Barrier(epoch) => self.barrier(lane, epoch, results),
+            Message::Barrier(_) => {}
         }
     }
 
@@ -201,44 +176,21 @@ impl Stages {
         stop_view(&self.board, name, view, error);
     }
 
-    /// Notes a barrier; once it has come from all senders on all lanes up to one, it goes out on the next.
-    fn barrier(&mut self, lane: usize, epoch: u64, results: &mut Results) {
-        let lanes = self.lanes;
-        let alignment = self.barriers.entry(epoch).or_insert_with(|| Alignment { counts: vec![0; lanes], sent: 0 });
-        if let Some(count) = alignment.counts.get_mut(lane) {
-            *count += 1;
-        }
-        self.pass_barrier_on(epoch, results);
-    }
-
-    /// Sends a barrier on over the lanes whose stages have given all that comes before it.
-    fn pass_barrier_on(&mut self, epoch: u64, results: &mut Results) {
-        let (lanes, senders) = (self.lanes, self.senders);
-        loop {
-            let Some(alignment) = self.barriers.get(&epoch) else { return };
-            let next = alignment.sent + 1;
-            if next > alignment.whole(senders) || !self.is_settled(next) {
-                return;
-            }
-            if next < lanes {
-                let messages = (0..senders).map(|receiver| (receiver, Message::Barrier(epoch))).collect();
-                results.given.push((next, Given { messages, dead: Vec::new() }));
-                if let Some(alignment) = self.barriers.get_mut(&epoch) {
-                    alignment.sent = next;
-                }
-                continue;
-            }
-            self.barriers.remove(&epoch);
+    /// An epoch's barrier has come from everywhere: gives out the state, where it is kept, and says that all was given. Of
+    /// state that is in slices only so much as goes together: true once that is all.
+    pub(super) fn end(&mut self, epoch: u64, results: &mut Results) -> bool {
+        if self.exporting.is_none() {
             let whole = self.begun.remove(&epoch).flatten();
             // Where no state is kept none is given out.
             let stage = if whole.is_some() { 0 } else { self.stages.len() };
             self.exporting = Some(Exporting { epoch, whole: whole.unwrap_or_default(), stage, begun: false });
-            return self.export(results);
         }
+        self.export(results);
+        self.exporting.is_none()
     }
 
     /// Whether all that waits for rounds of stages that give on lanes up to this one has had them.
-    fn is_settled(&self, lane: usize) -> bool {
+    pub(super) fn is_settled(&self, lane: usize) -> bool {
         let settled = |(stage, shard): (usize, &Shard)| shard.is_settled() || self.is_stopped(stage);
         self.stages.iter().enumerate().filter(|(_, shard)| shard.lane() <= lane).all(settled)
     }
@@ -249,7 +201,7 @@ impl Stages {
     }
 
     /// Gives out the shards' state, at once but for those that are in slices: of these as much as goes together.
-    pub(super) fn export(&mut self, results: &mut Results) {
+    fn export(&mut self, results: &mut Results) {
         let Some(mut exporting) = self.exporting.take() else { return };
         while let Some(shard) = self.stages.get_mut(exporting.stage) {
             let stage = exporting.stage;
@@ -286,11 +238,11 @@ impl Stages {
             pager.forget_changes(&mut self.stages);
         }
         results.outputs.push(Output::ShardDone { epoch: exporting.epoch });
-        results.aligned = Some(exporting.epoch);
     }
 
-    /// Takes a step of a round of a stage that this lane leads to; false where there is none to take.
-    pub(super) fn page(&mut self, lane: usize, leisure: Leisure, results: &mut Results) -> bool {
+    /// Takes a step of a round of a stage that this lane leads to; false where there is none to take. Barriers wait for
+    /// stages that give on lanes up to `awaited`.
+    pub(super) fn page(&mut self, lane: usize, leisure: Leisure, awaited: usize, results: &mut Results) -> bool {
         let Some(pager) = &self.pager else { return false };
         let crowded = pager.is_crowded(&self.stages, false);
         for stage in 0..self.stages.len() {
@@ -298,12 +250,8 @@ impl Stages {
                 self.abandon(stage);
                 continue;
             }
-            let awaited = self.barriers.values().any(|alignment| {
-                let depth = self.stages.get(stage).map_or(0, Shard::lane);
-                alignment.whole(self.senders) >= depth && alignment.sent < depth
-            });
             let Some(shard) = self.stages.get_mut(stage).filter(|shard| shard.lane() == lane + 1) else { continue };
-            if !shard.may_step(leisure, awaited || crowded) {
+            if !shard.may_step(leisure, shard.lane() <= awaited || crowded) {
                 continue;
             }
             let incoming = shard.paged().map_or(0, |paged| paged.incoming());
@@ -312,14 +260,9 @@ impl Stages {
             let Ok(number) = u16::try_from(stage) else { continue };
             self.run(number, results, |shard, work| pager.step(shard, work));
             self.pager = Some(pager);
-            let epochs: Vec<u64> = self.barriers.keys().copied().collect();
-            epochs.into_iter().for_each(|epoch| self.pass_barrier_on(epoch, results));
             return true;
         }
-        // A view that has stopped holds no barrier up.
-        let epochs: Vec<u64> = self.barriers.keys().copied().collect();
-        epochs.into_iter().for_each(|epoch| self.pass_barrier_on(epoch, results));
-        results.aligned.is_some() || !results.given.is_empty() || !results.outputs.is_empty()
+        false
     }
 
     /// Whether what comes on a lane has to wait for a round.

@@ -4,15 +4,11 @@
 //!   sources ──intake──▶ ┌ stateless half ┐ ──pending──▶ inboxes of all workers
 //!   inboxes of all  ──▶ └ stateful half  ┘ ──pending──▶ keeper
 //! ```
-//! What cannot be sent at once is held here; while anything is held for a shard no source is read, and while anything is
-//! held for the keeper no inbox is read either. The keeper waits for no worker.
+//! What cannot be sent at once is held. What may be read meanwhile, and when a barrier goes on, `engine/exchange` says, and
+//! why no circle of workers can wait for each other.
 //!
-//! Messages go over lanes: lane 0 has what sources give, lane d what stages give that are d-th on their way. A message of
-//! one lane leads to messages of later lanes alone, and is taken only while nothing is held for those. So what is held is
-//! bounded, and no circle of workers can wait for each other: the last lane is always read, hence the one before it in
-//! the end, and so on.
+//! Messages go over lanes: lane 0 has what sources give, lane d what stages give that are d-th on their way.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +21,8 @@ use super::shard::Leisure;
 use super::stages::{Results, Stages};
 use super::ways::Given;
 use super::{Stop, TopologyError};
+use crate::engine::exchange::Exchange;
+use crate::record::DeadLetter;
 use crate::source::intake::IntakeReceiver;
 use crate::time::{Clock, Micros, SECOND, micros};
 
@@ -33,6 +31,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How often it shows how much state there is.
 const SHOW: Micros = SECOND;
+
+/// How many rows in error of the next epoch are held, at which nothing more is read before that epoch begins.
+const EARLY: usize = 4_096;
 
 /// A worker's ends of all channels.
 pub(super) struct Channels {
@@ -56,10 +57,8 @@ pub(super) struct Worker {
     stages: Stages,
     channels: Channels,
     clock: Arc<dyn Clock>,
-    /// By lane, messages to each worker that its inbox had no room for.
-    pending: Vec<Vec<VecDeque<Message>>>,
-    /// Outputs that the keeper had no room for.
-    outputs: VecDeque<Output>,
+    /// What is held, and what may be read.
+    exchange: Exchange<Message, Output>,
     /// When idle partitions were last looked for.
     looked: Micros,
     /// When state was last shown, and by which worker.
@@ -67,8 +66,10 @@ pub(super) struct Worker {
     number: usize,
     /// Whether there has been nothing to do for a while.
     rested: bool,
-    /// By lane and sender, whether it waits behind a barrier for the others: what comes after it is not of the epoch.
-    aligning: Vec<Vec<bool>>,
+    /// Whether a barrier of its own is on its way through the stages: what is read meanwhile is of the next epoch.
+    under_way: bool,
+    /// Rows in error of what was read meanwhile: the keeper gets them behind `ShardDone`, which ends the epoch.
+    early: Vec<DeadLetter>,
     /// The last epoch, once nothing more will be read.
     finish: Option<Begin>,
     /// The last epoch, once its barrier has been sent.
@@ -85,20 +86,20 @@ impl Worker {
         channels: Channels,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let aligning = channels.inboxes.iter().map(|lane| vec![false; lane.len()]).collect();
-        let pending = channels.outboxes.iter().map(|lane| lane.iter().map(|_| VecDeque::new()).collect()).collect();
+        let workers = channels.outboxes.first().map_or(0, Vec::len);
+        let exchange = Exchange::new(channels.outboxes.len(), workers);
         Self {
             reading,
             stages,
             channels,
             clock,
-            pending,
-            outputs: VecDeque::new(),
+            exchange,
             looked: 0,
             shown: 0,
             number,
             rested: false,
-            aligning,
+            under_way: false,
+            early: Vec::new(),
             finish: None,
             last_epoch: None,
             finished: false,
@@ -114,8 +115,8 @@ impl Worker {
     /// Runs until the input has ended or the topology stops.
     pub(super) fn run(mut self) -> Result<(), TopologyError> {
         loop {
-            self.send_pending()?;
-            if self.finished && self.may_read() {
+            self.send()?;
+            if self.finished && self.exchange.may_read() {
                 return Ok(());
             }
             if self.step()? {
@@ -129,7 +130,7 @@ impl Worker {
 
     /// Does one piece of work, if there is one that may be done; false if there is none.
     fn step(&mut self) -> Result<bool, TopologyError> {
-        if !self.outputs.is_empty() {
+        if self.exchange.gives() {
             return Ok(false);
         }
         if self.due().is_some_and(|due| due <= self.clock.now()) {
@@ -138,18 +139,18 @@ impl Worker {
             self.keep(results);
             return Ok(true);
         }
-        if self.stages.is_exporting() {
-            let mut results = Results::default();
-            self.stages.export(&mut results);
-            self.settle(results);
-            return Ok(true);
+        if self.exchange.awaits().is_some() {
+            self.pass_on();
+            if self.exchange.gives() || self.stages.is_exporting() {
+                return Ok(true);
+            }
         }
         let mut worked = false;
         for lane in (0..self.channels.inboxes.len()).rev() {
             if self.page(lane, if self.rested { Leisure::Long } else { Leisure::None }) {
                 worked = true;
-                self.send_pending()?;
-                if !self.outputs.is_empty() {
+                self.send()?;
+                if self.exchange.gives() || self.stages.is_exporting() {
                     return Ok(true);
                 }
             }
@@ -157,20 +158,14 @@ impl Worker {
                 continue;
             }
             for sender in 0..self.channels.inboxes.get(lane).map_or(0, Vec::len) {
-                if !self.may_take(lane) {
-                    return Ok(worked);
-                }
                 let inbox = self.channels.inboxes.get(lane).and_then(|inboxes| inboxes.get(sender));
-                let inbox = inbox.filter(|_| !self.is_aligning(lane, sender));
+                let inbox = inbox.filter(|_| self.exchange.may_take(lane, sender));
                 let Some(message) = inbox.and_then(|inbox| inbox.try_recv().ok()) else { continue };
                 worked = true;
                 self.rested = false;
-                self.align(lane, sender, matches!(message, Message::Barrier(_)));
-                let mut results = Results::default();
-                self.stages.take(lane, sender, message, &mut results);
-                self.settle(results);
-                self.send_pending()?;
-                if !self.outputs.is_empty() || self.stages.is_exporting() {
+                self.take(lane, sender, message);
+                self.send()?;
+                if self.exchange.gives() || self.stages.is_exporting() {
                     return Ok(true);
                 }
                 if self.stages.is_behind(lane) {
@@ -181,7 +176,8 @@ impl Worker {
         if !worked && (0..self.channels.inboxes.len()).rev().any(|lane| self.page(lane, Leisure::Some)) {
             return Ok(true);
         }
-        if !self.may_read() {
+        // Behind the last barrier nothing is given any more: others may be gone.
+        if !self.exchange.may_read() || self.finished {
             return Ok(worked);
         }
         // Here, since a worker whose inboxes never rest waits for nothing.
@@ -196,11 +192,15 @@ impl Worker {
             }
             return Ok(true);
         }
-        if let Ok(intake) = self.channels.intake.channel().try_recv() {
+        if self.early.len() < EARLY
+            && let Ok(intake) = self.channels.intake.channel().try_recv()
+        {
             let intake = self.channels.intake.take(intake);
             let mut given = Given::default();
             self.reading.take(intake, now, &mut given)?;
+            let dead = std::mem::take(&mut given.dead);
             self.hold(0, given);
+            self.give_dead(dead);
             return Ok(true);
         }
         if let Some(begin) = self.finish.take() {
@@ -211,33 +211,69 @@ impl Worker {
         Ok(worked)
     }
 
-    /// Takes a step of a round that messages of this lane wait for, if there is one and it may be taken.
-    fn page(&mut self, lane: usize, leisure: Leisure) -> bool {
+    /// Takes a message from an inbox.
+    fn take(&mut self, lane: usize, sender: usize, message: Message) {
         let mut results = Results::default();
-        let worked = self.may_take(lane) && self.stages.page(lane, leisure, &mut results);
-        self.settle(results);
-        worked
+        let Message::Barrier(epoch) = message else {
+            self.stages.take(sender, message, &mut results);
+            return self.keep(results);
+        };
+        self.exchange.note(lane, sender, epoch);
+        self.pass_on();
     }
 
-    /// Keeps what has come of something; where that was an epoch's end, inboxes are open again.
-    fn settle(&mut self, results: Results) {
-        if let Some(epoch) = results.aligned {
-            self.aligning.iter_mut().flatten().for_each(|aligning| *aligning = false);
-            self.finished |= self.last_epoch == Some(epoch);
+    /// Has barriers go on behind all that comes before them, as far as that has been given out.
+    fn pass_on(&mut self) {
+        while let Some(awaited) = self.exchange.awaits() {
+            let epoch = awaited.epoch;
+            if !self.stages.is_settled(awaited.lanes.start) {
+                return;
+            }
+            if awaited.lanes.start >= self.channels.inboxes.len() {
+                let mut results = Results::default();
+                let over = self.stages.end(epoch, &mut results);
+                self.keep(results);
+                if !over {
+                    return;
+                }
+            }
+            let passed = self.exchange.pass(epoch);
+            for next in passed.lanes {
+                self.exchange.hold_for_all(next, || Message::Barrier(epoch));
+            }
+            if passed.done {
+                self.finished |= self.last_epoch == Some(epoch);
+                self.under_way = false;
+                self.give_dead(Vec::new());
+            }
         }
-        self.keep(results);
+    }
+
+    /// Takes a step of a round of a stage that messages of this lane lead to, if there is one and it may be taken.
+    fn page(&mut self, lane: usize, leisure: Leisure) -> bool {
+        if !self.exchange.may_give(lane + 1) {
+            return false;
+        }
+        let awaited = self.exchange.awaits().map_or(0, |awaited| awaited.lanes.end - 1);
+        let mut results = Results::default();
+        let worked = self.stages.page(lane, leisure, awaited, &mut results);
+        if worked {
+            self.keep(results);
+            self.pass_on();
+        }
+        worked
     }
 
     /// Looks for idle partitions, now and then; true if that gave something to send.
     fn look(&mut self, now: Micros) -> bool {
-        if now.saturating_sub(self.shown) >= SHOW {
-            self.shown = now;
-            self.stages.show(self.number);
-        }
         if now.saturating_sub(self.looked) < micros(TICK) / 2 {
             return false;
         }
         self.looked = now;
+        if now.saturating_sub(self.shown) >= SHOW {
+            self.shown = now;
+            self.stages.show(self.number);
+        }
         let mut given = Given::default();
         self.reading.tick(now, &mut given);
         let some = !given.messages.is_empty();
@@ -245,50 +281,27 @@ impl Worker {
         some
     }
 
-    /// Nothing is held: reading more may give more.
-    fn may_read(&self) -> bool {
-        self.outputs.is_empty() && self.pending.iter().flatten().all(VecDeque::is_empty)
-    }
-
-    /// Nothing is held that messages of this lane lead to.
-    fn may_take(&self, lane: usize) -> bool {
-        self.outputs.is_empty() && self.pending.iter().skip(lane + 1).flatten().all(VecDeque::is_empty)
-    }
-
     fn begin(&mut self, begin: Begin) -> Result<(), TopologyError> {
-        self.outputs.push_back(Output::Read { partitions: self.reading.partitions() });
+        self.exchange.give(Output::Read { partitions: self.reading.partitions() });
         if let Some(whole) = &begin.whole {
             for (place, parts, whole) in self.reading.export(whole)? {
                 let stage = u16::try_from(place).unwrap_or(u16::MAX);
-                self.outputs.push_back(Output::State { stage, parts, whole });
+                self.exchange.give(Output::State { stage, parts, whole });
             }
         }
-        for pending in self.pending.first_mut().into_iter().flatten() {
-            pending.push_back(Message::Barrier(begin.epoch));
-        }
+        self.exchange.hold_for_all(0, || Message::Barrier(begin.epoch));
+        self.under_way = true;
         self.stages.begin(begin);
         Ok(())
     }
 
-    /// When time alone has something to give: not while a barrier is on its way through the stages, since what came of
-    /// it then would be neither before the barrier nor in the state behind it.
+    /// When time alone has something to give that may be given.
     fn due(&self) -> Option<Micros> {
-        let aligning = self.aligning.iter().flatten().any(|aligning| *aligning);
-        self.stages.due().filter(|_| self.may_read() && !aligning)
-    }
-
-    fn is_aligning(&self, lane: usize, sender: usize) -> bool {
-        self.aligning.get(lane).and_then(|lane| lane.get(sender)) == Some(&true)
-    }
-
-    fn align(&mut self, lane: usize, sender: usize, aligning: bool) {
-        if let Some(known) = self.aligning.get_mut(lane).and_then(|lane| lane.get_mut(sender)) {
-            *known = aligning;
-        }
+        self.stages.due().filter(|_| self.exchange.may_tick())
     }
 
     fn keep(&mut self, results: Results) {
-        self.outputs.extend(results.outputs);
+        results.outputs.into_iter().for_each(|output| self.exchange.give(output));
         for (lane, given) in results.given {
             self.hold(lane, given);
         }
@@ -296,49 +309,59 @@ impl Worker {
 
     fn hold(&mut self, lane: usize, given: Given) {
         for (receiver, message) in given.messages {
-            if let Some(pending) = self.pending.get_mut(lane).and_then(|lane| lane.get_mut(receiver)) {
-                pending.push_back(message);
-            }
+            self.exchange.hold(lane, receiver, message);
         }
         if !given.dead.is_empty() {
-            self.outputs.push_back(Output::Dead(given.dead));
+            self.exchange.give(Output::Dead(given.dead));
         }
     }
 
-    fn send_outputs(&mut self) -> Result<(), TopologyError> {
-        send_all(&mut self.outputs, &self.channels.keeper)
+    /// Gives the keeper rows in error of what was read, with those of before, once it is at their epoch.
+    fn give_dead(&mut self, dead: Vec<DeadLetter>) {
+        self.early.extend(dead);
+        if !self.under_way && !self.early.is_empty() {
+            self.exchange.give(Output::Dead(std::mem::take(&mut self.early)));
+        }
     }
 
-    fn send_pending(&mut self) -> Result<(), TopologyError> {
-        self.send_outputs()?;
-        for (pending, outbox) in self.pending.iter_mut().flatten().zip(self.channels.outboxes.iter().flatten()) {
-            send_all(pending, outbox)?;
-        }
-        Ok(())
+    /// Sends what there is room for.
+    fn send(&mut self) -> Result<(), TopologyError> {
+        let Channels { keeper, outboxes, .. } = &self.channels;
+        self.exchange.send(
+            |output| sent(keeper.try_send(output)),
+            |lane, receiver, message| match outboxes.get(lane).and_then(|lane| lane.get(receiver)) {
+                Some(outbox) => sent(outbox.try_send(message)),
+                None => Err(TopologyError::Stopped),
+            },
+        )
     }
 
     /// Waits until there may be something to do; false once everything is to end at once.
     fn wait(&mut self) -> bool {
         let mut select = Select::new();
         let stop = select.recv(self.channels.stop.channel());
-        if self.outputs.is_empty() {
+        if self.exchange.gives() {
+            select.send(&self.channels.keeper);
+        } else {
             for (lane, inboxes) in self.channels.inboxes.iter().enumerate() {
-                let inboxes = inboxes.iter().enumerate().filter(|(sender, _)| !self.is_aligning(lane, *sender));
-                for (_, inbox) in inboxes.filter(|_| self.may_take(lane) && !self.stages.is_behind(lane)) {
+                let inboxes = inboxes.iter().enumerate();
+                let may_take = |sender| self.exchange.may_take(lane, sender) && !self.stages.is_behind(lane);
+                for (_, inbox) in inboxes.filter(|(sender, _)| may_take(*sender)) {
                     select.recv(inbox);
                 }
             }
-            for (pending, outbox) in self.pending.iter().flatten().zip(self.channels.outboxes.iter().flatten()) {
-                if !pending.is_empty() {
+            for (lane, outboxes) in self.channels.outboxes.iter().enumerate() {
+                let outboxes = outboxes.iter().enumerate();
+                for (_, outbox) in outboxes.filter(|(receiver, _)| self.exchange.holds(lane, *receiver)) {
                     select.send(outbox);
                 }
             }
-            if self.may_read() {
-                select.recv(self.channels.intake.channel());
+            if self.exchange.may_read() {
+                if self.early.len() < EARLY {
+                    select.recv(self.channels.intake.channel());
+                }
                 select.recv(&self.channels.control);
             }
-        } else {
-            select.send(&self.channels.keeper);
         }
         let until_due =
             self.due().map(|due| Duration::from_micros(due.saturating_sub(self.clock.now()).max(0).unsigned_abs()));
@@ -355,17 +378,11 @@ impl Worker {
     }
 }
 
-/// Sends as much of a queue as there is room for.
-fn send_all<T>(queue: &mut VecDeque<T>, channel: &Sender<T>) -> Result<(), TopologyError> {
-    while let Some(next) = queue.pop_front() {
-        match channel.try_send(next) {
-            Ok(()) => {}
-            Err(TrySendError::Full(next)) => {
-                queue.push_front(next);
-                break;
-            }
-            Err(TrySendError::Disconnected(_)) => return Err(TopologyError::Stopped),
-        }
+/// What a channel had no room for.
+fn sent<T>(result: Result<(), TrySendError<T>>) -> Result<Option<T>, TopologyError> {
+    match result {
+        Ok(()) => Ok(None),
+        Err(TrySendError::Full(back)) => Ok(Some(back)),
+        Err(TrySendError::Disconnected(_)) => Err(TopologyError::Stopped),
     }
-    Ok(())
 }

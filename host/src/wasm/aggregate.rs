@@ -178,6 +178,10 @@ impl Aggregate for Adapter {
     fn grant_time(&mut self, factor: u32) {
         self.bound.grant_time(factor);
     }
+
+    fn memory(&self) -> Option<usize> {
+        self.bound.memory()
+    }
 }
 
 impl Adapter {

@@ -217,6 +217,11 @@ impl<I: Interface> Bound<I> {
         self.binding.limits
     }
 
+    /// The bytes of the instance that lives.
+    pub(super) fn memory(&self) -> Option<usize> {
+        self.live.as_ref().map(|live| live.sandbox.store.data().memory_used())
+    }
+
     pub(super) fn grant_time(&mut self, factor: u32) {
         self.factor = factor;
     }

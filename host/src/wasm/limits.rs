@@ -71,6 +71,11 @@ impl Host {
         }
     }
 
+    /// Bytes of memory and tables.
+    pub(super) fn memory_used(&self) -> usize {
+        self.memory_used
+    }
+
     /// Takes `more` bytes, or notes that they were denied.
     fn take(&mut self, more: usize) -> bool {
         let wanted = self.memory_used.saturating_add(more);

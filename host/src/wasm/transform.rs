@@ -112,6 +112,10 @@ impl Transform for Adapter {
     fn grant_time(&mut self, factor: u32) {
         self.bound.grant_time(factor);
     }
+
+    fn memory(&self) -> Option<usize> {
+        self.bound.memory()
+    }
 }
 
 impl Adapter {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use millrace::config::plan::{OutputTarget, Plan, plan};
 use millrace::config::read_text;
+use millrace::room::Reserve;
 use millrace::sink::Sink;
 use millrace::sink::json_lines::JsonLinesSink;
 use millrace::store::StoreError;
@@ -196,6 +197,7 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
     });
     let outlets = Outlets {
         online: Box::new(Nowhere),
+        filler: None,
         log: None,
         dead_letters: DeadLetterWriter::open(&data.join("dead-letters"), limits).unwrap(),
         outputs: outputs.collect(),
@@ -218,11 +220,13 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
             max_skew: max_skew.map(Duration::from_millis),
             memory: way.memory.map(|limit| Memory { limit, folder: spill }),
             interval: if cut.is_some() { Duration::from_millis(2) } else { Duration::from_secs(60) },
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock,
             opener,
             state,
+            reserve: Reserve::new(0),
         });
         let running = running.unwrap();
         let (stop, stopped) = watch::channel(false);

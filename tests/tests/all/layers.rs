@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use paths::{Path as Named, paths};
 
 /// What all share; these may use one another.
-const SHARED: [&str; 4] = ["error", "record", "suggest", "time"];
+const SHARED: [&str; 6] = ["error", "failpoint", "record", "room", "suggest", "time"];
 
 /// What each other module may use, beside itself and [`SHARED`].
 const LAYERS: [(&str, &[&str]); 10] = [
@@ -27,7 +27,9 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// Libraries, and the modules that may name them.
-const LIBRARIES: [(&str, &[&str]); 13] = [
+const LIBRARIES: [(&str, &[&str]); 15] = [
+    ("libc", &["failpoint"]),
+    ("rustix", &["room"]),
     ("wasmtime", &["wasm"]),
     ("sled", &["store"]),
     ("redis", &["store"]),

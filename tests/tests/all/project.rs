@@ -155,7 +155,7 @@ pub(crate) fn repository() -> PathBuf {
 }
 
 /// Where `make guests` puts the components.
-fn components() -> PathBuf {
+pub(crate) fn components() -> PathBuf {
     let folder = env::var_os("MILLRACE_COMPONENTS");
     folder.map_or_else(|| repository().join("udfs/target/components"), PathBuf::from)
 }

@@ -20,6 +20,12 @@ const MOST_ROWS: i64 = 8_192;
 /// How far in event time partitions come apart unless the project says otherwise.
 const MAX_SKEW: Duration = Duration::from_secs(60);
 
+/// What stays free on every disk unless the project says otherwise: what the stores hand to it between two looks.
+const MIN_FREE: u64 = 64 << 20;
+
+/// More than that is a slip.
+const MOST_FREE: u64 = 1 << 50;
+
 pub(super) fn serve(document: &mut Section<'_>) -> Serve {
     let span = document.span;
     let default = |port| Spanned::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), span);
@@ -61,7 +67,8 @@ fn address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
 }
 
 pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
-    let mut runtime = Runtime { shards: 0, batch_rows: 4_096, max_skew: Some(MAX_SKEW), memory: None };
+    let mut runtime =
+        Runtime { shards: 0, batch_rows: 4_096, max_skew: Some(MAX_SKEW), memory: None, min_free: MIN_FREE };
     let Some(mut section) = document.get("runtime").and_then(|value| value.section()) else { return runtime };
     if let Some(shards) = section.get("shards").and_then(|value| value.integer(0..=1024)) {
         runtime.shards = shards;
@@ -73,18 +80,25 @@ pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
         runtime.max_skew = skew;
     }
     runtime.memory = section.get("memory").and_then(|value| value.size(LEAST_MEMORY..=MOST_MEMORY));
+    if let Some(bytes) = section.get("min-free").and_then(|value| value.size(0..=MOST_FREE)) {
+        runtime.min_free = bytes;
+    }
     section.finish();
     runtime
 }
 
 pub(super) fn checkpoint(document: &mut Section<'_>) -> Checkpoint {
-    let mut checkpoint = Checkpoint { interval: Duration::from_secs(10), retain: 3 };
+    let mut checkpoint =
+        Checkpoint { interval: Duration::from_secs(10), retain: 3, stop_timeout: Duration::from_secs(20) };
     let Some(mut section) = document.get("checkpoint").and_then(|value| value.section()) else { return checkpoint };
     if let Some(interval) = section.get("interval").and_then(|value| value.positive_duration()) {
         checkpoint.interval = interval;
     }
     if let Some(retain) = section.get("retain").and_then(|value| value.integer(1..=1_000)) {
         checkpoint.retain = retain;
+    }
+    if let Some(timeout) = section.get("stop-timeout").and_then(|value| value.positive_duration()) {
+        checkpoint.stop_timeout = timeout;
     }
     section.finish();
     checkpoint

@@ -85,6 +85,11 @@ pub trait Aggregate: Send {
 
     /// Multiplies the time limit of the next call by `factor`.
     fn grant_time(&mut self, _factor: u32) {}
+
+    /// The bytes of memory that this instance has to itself; none where it has none of its own.
+    fn memory(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Makes the instances of one aggregate, one a worker.

@@ -19,6 +19,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::marker::{self, Marker, MarkerKey};
 use super::{ASK, DEFAULTS, Deliveries, Delivery, FIXED, LOOK, Options, PATIENCE};
+use crate::failpoint::{self, Point};
 use crate::record::{Message, Messages};
 use crate::sink::SinkError;
 
@@ -225,7 +226,9 @@ impl Publisher {
             put(producer, &self.topic, message)?;
         }
         put(producer, &self.marker_topic, Message { key: Some(&self.marker_key), value: Some(&marker) })?;
+        failpoint::reach(Point::TransactionOpen);
         commit(producer)?;
+        failpoint::reach(Point::TransactionCommitted);
         connected.next = chunks.end;
         Ok(())
     }

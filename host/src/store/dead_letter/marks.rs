@@ -22,8 +22,9 @@ impl DeadLetterReader {
     /// Marks letters as replayed at `now`; returns once that is on disk.
     ///
     /// # Errors
-    /// The disk failed: none of them may be replayed.
+    /// The disk failed, or is full: none of them may be replayed.
     pub fn mark_replayed(&self, sequences: &[u64], now: Micros) -> Result<(), StoreError> {
+        self.disk.has_room(0)?;
         for sequence in sequences {
             let marked = self.marks.insert(sequence.to_be_bytes(), &now.to_le_bytes());
             marked.map_err(|error| self.disk.error(error))?;

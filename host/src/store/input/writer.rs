@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{InputLog, SourceInput};
+use crate::failpoint::{self, Point};
 use crate::record::{KeyedCall, RawBatch};
 use crate::store::StoreError;
 use crate::time::Clock;
@@ -47,7 +48,8 @@ impl InputWriter {
     /// of the calls that end in it.
     ///
     /// # Errors
-    /// The disk failed: they may be on disk or not, and nothing more gets there.
+    /// [`StoreError::Unavailable`]: the disk is full, and nothing of them is there. Otherwise the disk failed: they may be
+    /// there or not, and nothing more gets there.
     pub async fn keep(
         &self,
         source: &Arc<SourceInput>,
@@ -81,6 +83,7 @@ fn run(log: &InputLog, mut queue: mpsc::Receiver<Job>, clock: &dyn Clock) {
 }
 
 fn write(log: &InputLog, group: &[Job], buffer: &mut Vec<u8>, clock: &dyn Clock) -> Result<(), StoreError> {
+    log.has_room(group.iter().flat_map(|job| &job.batches).map(size).sum())?;
     let began = clock.now();
     for Job { source, batches, calls, .. } in group {
         let bytes = source.append(buffer, batches, calls)?;
@@ -89,9 +92,18 @@ fn write(log: &InputLog, group: &[Job], buffer: &mut Vec<u8>, clock: &dyn Clock)
         metrics::counter!("millrace_input_events_total", &label).increment(events as u64);
         metrics::counter!("millrace_input_bytes_total", &label).increment(bytes as u64);
     }
+    failpoint::reach(Point::InputWritten);
     log.sync()?;
+    failpoint::reach(Point::InputSynced);
     let took = clock.now().saturating_sub(began);
     #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
     metrics::histogram!("millrace_input_sync_seconds").record(took.unsigned_abs() as f64 / 1e6);
     Ok(())
+}
+
+/// About what a batch takes in the log.
+fn size(batch: &RawBatch) -> usize {
+    /// What an event takes beside its payload, at most.
+    const BESIDE: usize = 32;
+    batch.data.len() + batch.len() * BESIDE
 }

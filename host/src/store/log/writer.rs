@@ -9,6 +9,8 @@ use arrow::array::RecordBatch;
 
 use super::format::{self, ChunkHeader};
 use super::{CACHE, LogReader, Marks, TREE, key, parse_key, prefix};
+use crate::failpoint::{self, Point};
+use crate::room::Room;
 use crate::store::StoreError;
 use crate::store::disk::{Disk, PIECE, Wholes};
 use crate::store::sealed::Unreadable;
@@ -65,6 +67,13 @@ impl LogWriter {
         Ok(())
     }
 
+    /// The same, whose writes wait for room on the disk.
+    #[must_use]
+    pub fn within(self, room: &Room) -> Self {
+        self.disk.within(room);
+        self
+    }
+
     /// A reader of the same log.
     pub fn reader(&self) -> LogReader {
         LogReader::new(self.disk.clone(), self.tree.clone())
@@ -95,6 +104,7 @@ impl LogWriter {
                 rows = rows.saturating_mul(2);
             }
             self.disk.insert(&self.tree, &key(&prefix, sequence), &self.chunk)?;
+            failpoint::reach(Point::LogWritten);
             sequence += 1;
             start += count;
         }
@@ -140,6 +150,7 @@ impl LogWriter {
             for entry in self.tree.range(key(&prefix, mark)..end).keys().rev() {
                 let key = entry.map_err(|error| self.disk.error(error))?;
                 self.tree.remove(key).map_err(|error| self.disk.error(error))?;
+                failpoint::reach(Point::LogCut);
             }
             if mark == 0 {
                 self.next.remove(&view);

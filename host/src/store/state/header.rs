@@ -13,6 +13,21 @@ use crate::store::StoreError;
 /// Makes sure that the folder is this project's, before anything in it is opened; a new one becomes it. Returns the
 /// state's id.
 pub(super) fn check(folder: &Path, project: &str) -> Result<u64, StoreError> {
+    if let Some(id) = read(folder, project)? {
+        return Ok(id);
+    }
+    // The keys of a new hasher are the system's random numbers.
+    let id = RandomState::new().hash_one(project);
+    let header = Header { project: project.to_owned(), key_groups: KEY_GROUPS, id };
+    write(folder, &format::encode_header(&header).unwrap_or_default()).map_err(|error| StoreError::Refused {
+        store: format!("the state in {}", folder.display()),
+        cause: format!("its header: {error}"),
+    })?;
+    Ok(id)
+}
+
+/// The id of the state in the folder, which is this project's; none where there is no state yet. Nothing is touched.
+pub(super) fn read(folder: &Path, project: &str) -> Result<Option<u64>, StoreError> {
     let store = format!("the state in {}", folder.display());
     let refused = |cause: String| StoreError::Refused { store: store.clone(), cause };
     let failed = |error: std::io::Error| refused(format!("its header: {error}"));
@@ -31,18 +46,14 @@ pub(super) fn check(folder: &Path, project: &str) -> Result<u64, StoreError> {
                 let cause = format!("its keys are in {key_groups} groups, where this Millrace has {KEY_GROUPS}");
                 return Err(refused(cause));
             }
-            Ok(id)
+            Ok(Some(id))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             if folder.join("db").exists() {
                 let cause = "it has no header, so whose it is cannot be told: restore the file, or delete the folder";
                 return Err(refused(cause.into()));
             }
-            // The keys of a new hasher are the system's random numbers.
-            let id = RandomState::new().hash_one(project);
-            let header = Header { project: project.to_owned(), key_groups: KEY_GROUPS, id };
-            write(folder, &format::encode_header(&header).unwrap_or_default()).map_err(failed)?;
-            Ok(id)
+            Ok(None)
         }
         Err(error) => Err(failed(error)),
     }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 
+use crate::failpoint::{self, Point};
 use crate::record::{Message, Messages};
 use crate::store::StoreError;
 use crate::store::disk::{Disk, PIECE, Wholes};
@@ -64,6 +65,7 @@ impl Outbox {
                 parse_key(&key).ok_or_else(|| outbox.disk.damaged("a key is none of an outbox".into()))?;
             if marks.get(output).is_none_or(|mark| sequence >= *mark) {
                 outbox.tree.remove(key).map_err(|error| outbox.disk.error(error))?;
+                failpoint::reach(Point::OutboxCut);
             }
         }
         Ok(outbox)

@@ -1,8 +1,10 @@
 //! What is found before anything starts: project files, components, a folder in use. And a broker that is not there,
 //! which is none of these.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use millrace_tests::patience::{START, wait_for};
 use millrace_tests::process::Millrace;
@@ -260,6 +262,65 @@ fn a_data_folder_has_one_owner() {
     first.terminate();
     let third = serve(project.call("run", [url]));
     third.terminate();
+}
+
+/// Every file below a folder, with what is in it and when it was changed; folders too.
+fn state_of(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
+    let mut found = BTreeMap::new();
+    let mut ahead = vec![folder.to_owned()];
+    while let Some(folder) = ahead.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let changed = path.metadata().unwrap().modified().unwrap();
+            if path.is_dir() {
+                found.insert(path.clone(), (Vec::new(), changed));
+                ahead.push(path);
+            } else {
+                found.insert(path.clone(), (fs::read(&path).unwrap(), changed));
+            }
+        }
+    }
+    found
+}
+
+/// What is refused is as it was, to the last byte and to the time of each file's change.
+#[test]
+fn a_data_folder_that_is_refused_is_not_touched() {
+    let file = ["STREAM=transactions_file"];
+    let project = Project::fraud();
+    let event = json!({"tid": "1", "datetime": 1_735_689_600_000_i64, "cc_num": 7, "amount": 2.0, "merchant": "m"});
+    project.write_lines("transactions.jsonl", [event.to_string()]);
+    project.run(file);
+    let data = project.path("data");
+    // What a killed process leaves is not cleared away either.
+    fs::write(data.join("admin-address"), "127.0.0.1:1\n").unwrap();
+    let refused = |settings: &[&str], wanted: &str| {
+        let before = state_of(&data);
+        let finished = project.call("run", file.iter().chain(settings)).finish(START);
+        assert_eq!(finished.status.code(), Some(1), "{}", finished.stderr);
+        assert!(finished.stderr.contains(wanted), "{}", finished.stderr);
+        let after = state_of(&data);
+        let changed: Vec<_> = after.iter().filter(|(path, state)| before.get(*path) != Some(state)).collect();
+        assert!(before.len() > 10 && before.keys().eq(after.keys()) && changed.is_empty(), "{wanted}: {changed:?}");
+    };
+    refused(&["project.name=other"], "it is project fraud's, not other's: name another data-dir");
+
+    let header = data.join("state").join("header");
+    let written = fs::read(&header).unwrap();
+    let mut newer = written.clone();
+    newer[4] += 1;
+    fs::write(&header, &newer).unwrap();
+    refused(&[], "this Millrace reads version 1; if a newer Millrace wrote it, use that one");
+    fs::remove_file(&header).unwrap();
+    refused(&[], "it has no header, so whose it is cannot be told");
+    fs::write(&header, &written).unwrap();
+
+    let holder = fs::File::open(data.join("lock")).unwrap();
+    holder.try_lock().unwrap();
+    refused(&[], "./data is in use by another process: end it, or name another data-dir");
+    drop(holder);
+    let again = project.call("run", file).finish(START);
+    assert!(again.status.success(), "{}", again.stderr);
 }
 
 /// A broker away at the start, and later: what it holds arrives once it is back.

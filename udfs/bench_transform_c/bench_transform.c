@@ -1,0 +1,32 @@
+/* The work of bench_transform in C: row by row, over whole columns, and an aggregate beside. */
+#include <millrace.h>
+
+#define ROW(COLUMN) COLUMN(float64, value, required) COLUMN(boolean, flag, required) COLUMN(utf8, text, required)
+
+/* Lower case of ASCII alone: C brings no tables of Unicode, and the benchmark's text needs none. */
+MR_TRANSFORM(row_closure, ROW, ROW, MR_NO_OPTIONS)
+{
+    (void)options;
+    out->value = in->value * 1.5 + 1.0;
+    out->flag = !in->flag;
+    out->text = mr_lower_ascii(in->text);
+    return MR_KEEP;
+}
+
+MR_TRANSFORM_COLUMNS(vectorised, ROW, ROW, MR_NO_OPTIONS)
+{
+    (void)options, (void)call;
+    const double *value = mr_float64s(&in->value);
+    double *scaled = mr_fill_float64(&out->value, rows);
+    for (size_t i = 0; i < rows; i++) scaled[i] = value[i] * 1.5 + 1.0;
+    for (size_t i = 0; i < rows; i++) mr_put_boolean(&out->flag, !mr_get_boolean(&in->flag, i));
+    mr_text all = { in->text.values, (size_t)in->text.offsets[rows] };
+    all = mr_lower_ascii(all);
+    for (size_t i = 0; i < rows; i++) {
+        mr_text one = { all.ptr + in->text.offsets[i], (size_t)(in->text.offsets[i + 1] - in->text.offsets[i]) };
+        mr_put_utf8(&out->text, one);
+    }
+    return MR_KEEP;
+}
+
+MR_EXPORT_TRANSFORMS(row_closure, vectorised)
