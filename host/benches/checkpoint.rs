@@ -222,7 +222,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
     let opened = started.elapsed();
     let recovery = store.recover()?;
     let commit = recovery.commit.ok_or("nothing was committed")?;
-    let resume = Resume::from_commit(plan, &store, &commit, recovery.next_epoch - 1)?;
+    let resume = Resume::from_commit(plan, &store, &commit, recovery.next_epoch - 1, None)?;
     let read = started.elapsed();
     let rows: usize = resume.parts.iter().flatten().map(|part| part.rows.num_rows()).sum();
     assert!(rows > 2 * usize::try_from(keys)?, "a key has a row in a pane and the last that was given: {rows} rows");
@@ -233,6 +233,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
             workers: SHARDS,
             batch_rows: 1_024,
             max_skew: None,
+            memory: None,
             interval: Duration::from_secs(3_600),
             stop_timeout: Duration::from_secs(60),
             until_idle: None,

@@ -147,6 +147,7 @@ pub(crate) fn run(
             workers,
             batch_rows: project.runtime.batch_rows,
             max_skew: project.runtime.max_skew,
+            memory: None,
             interval: keep.interval.unwrap_or(project.checkpoint.interval),
             stop_timeout: Duration::from_secs(60),
             until_idle: None,

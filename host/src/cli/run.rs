@@ -22,7 +22,7 @@ use millrace::store::state::StateStore;
 use millrace::time::{Clock, SECOND, SystemClock};
 use millrace::topology::keeper::Summary;
 use millrace::topology::outlets::Outlets;
-use millrace::topology::{self, Start};
+use millrace::topology::{self, Memory, Start};
 
 use super::administering::{self, Administering};
 use super::held::LOCK;
@@ -108,6 +108,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             workers: workers(&project),
             batch_rows: project.runtime.batch_rows,
             max_skew: project.runtime.max_skew,
+            memory: memory(&project),
             interval: project.checkpoint.interval,
             stop_timeout: project.checkpoint.stop_timeout,
             until_idle: args.until_idle,
@@ -158,6 +159,16 @@ fn workers(project: &Project) -> usize {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         shards => shards,
     }
+}
+
+/// How much of the operators' state is in memory, and where the rest is.
+fn memory(project: &Project) -> Option<Memory> {
+    let folder = project.data_dir.join("spill");
+    if project.runtime.memory.is_none() {
+        // What a run with a limit has left means nothing.
+        std::fs::remove_dir_all(&folder).ok();
+    }
+    project.runtime.memory.map(|limit| Memory { limit, folder })
 }
 
 /// Opens everything that rows go to.

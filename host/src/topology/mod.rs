@@ -16,6 +16,7 @@ mod durable;
 pub mod keeper;
 mod message;
 pub mod outlets;
+mod paging;
 pub mod publishing;
 mod reading;
 pub mod rebuilding;
@@ -59,6 +60,8 @@ use committing::{Committed, Committer};
 use keeper::{Keeper, Keeping};
 use message::{Message, Output};
 use outlets::Outlets;
+pub use paging::Memory;
+use paging::Pager;
 use reading::Reading;
 use rebuilding::{Rebuilder, Rebuilds};
 use resume::Resume;
@@ -206,6 +209,8 @@ pub struct Start {
     pub batch_rows: usize,
     /// How far in event time a partition may be read ahead of the slowest that it meets; none: any distance.
     pub max_skew: Option<Duration>,
+    /// How much of the operators' state is in memory; none: all of it.
+    pub memory: Option<Memory>,
     /// From one epoch to the next.
     pub interval: Duration,
     /// How long the end may take once somebody asks for it, before what is away is no longer waited for.
@@ -245,7 +250,7 @@ pub struct State {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, max_skew, interval, stop_timeout, until_idle, .. } = start;
+    let Start { plan, workers, batch_rows, max_skew, memory, interval, stop_timeout, until_idle, .. } = start;
     let Start { mut outlets, clock, opener, state, reserve, .. } = start;
     let (store, term, resume, before, input, followed) = match state {
         Some(State { store, term, resume, before, input, followed }) => {
@@ -286,10 +291,12 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         let (outputs, given) = bounded::<Output>(OUTPUTS);
         kept.push(given);
         let reading = Reading::new(&plan, index, workers, board.clone(), flow.clone(), &resume)?;
-        let stages = Stages::new(&plan, index, workers, board.clone(), &clock)?;
+        let pager =
+            memory.as_ref().map(|memory| Pager::new(memory, index, workers, store.is_some(), &reserve)).transpose()?;
+        let stages = Stages::new(&plan, index, workers, board.clone(), &clock, pager)?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs, control: controlled, stop: stopped.clone() };
-        let mut worker = Worker::new(reading, stages, channels, clock.clone());
+        let mut worker = Worker::new(index, reading, stages, channels, clock.clone());
         let resume = resume.clone();
         let work = move || {
             worker.resume(&resume)?;
@@ -323,6 +330,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         away: Arc::default(),
         stop: stopped.clone(),
         clock: clock.clone(),
+        written: 0,
     };
     let mark = resume_mark(committer.store.as_ref(), committer.before.as_ref());
     let mut rebuilding = None;

@@ -232,6 +232,12 @@ impl Running {
                 metrics::gauge!("millrace_view_event_time_seconds", &label).set(seconds(time));
             }
             metrics::counter!("millrace_view_late_rows_total", &label).absolute(self.board.view_late(index));
+            let state = self.board.view_state(index);
+            metrics::gauge!("millrace_state_bytes", &label).set(state.bytes as f64);
+            metrics::gauge!("millrace_state_keys", &label).set(state.keys as f64);
+            metrics::gauge!("millrace_state_cold_slices", &label).set(state.cold as f64);
+            metrics::gauge!("millrace_state_spilled_bytes", &label).set(state.away as f64);
+            metrics::counter!("millrace_state_loads_total", &label).absolute(state.loads);
         }
         for (index, name) in (0..).zip(&self.source_names) {
             let label = [("source", name.clone())];
