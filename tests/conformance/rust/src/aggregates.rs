@@ -7,20 +7,20 @@ use millrace_sdk::{Packed, serde};
 
 /// A number, or none.
 #[derive(Input)]
-pub(crate) struct Number {
+pub struct Number {
     value: Option<f64>,
 }
 
 /// The sum and count of what there was.
 #[derive(State, Default)]
-pub(crate) struct Mean {
+pub struct Mean {
     sum: f64,
     count: i64,
 }
 
 /// Their mean.
 #[derive(Output)]
-pub(crate) struct MeanOf {
+pub struct MeanOf {
     mean: Option<f64>,
 }
 
@@ -49,14 +49,14 @@ impl Aggregate for Mean {
 
 /// A time, or none.
 #[derive(Input)]
-pub(crate) struct Timed {
+pub struct Timed {
     time: Option<Timestamp>,
 }
 
 /// The longest pause within a session. Its name is the suite's, not in kebab case as `#[options]` would have it.
 #[derive(serde::Deserialize)]
 #[serde(crate = "millrace_sdk::serde", default, deny_unknown_fields)]
-pub(crate) struct Gap {
+pub struct Gap {
     gap_us: i64,
 }
 
@@ -70,7 +70,7 @@ impl Options for Gap {}
 
 /// The sessions so far.
 #[derive(State, Default)]
-pub(crate) struct Sessions {
+pub struct Sessions {
     first: Option<Timestamp>,
     last: Option<Timestamp>,
     sessions: i64,
@@ -78,7 +78,7 @@ pub(crate) struct Sessions {
 
 /// How many there were.
 #[derive(Output)]
-pub(crate) struct SessionCount {
+pub struct SessionCount {
     sessions: i64,
 }
 
@@ -116,13 +116,13 @@ impl Aggregate for Sessions {
 
 /// A text, or none.
 #[derive(Input)]
-pub(crate) struct Text<'a> {
+pub struct Text<'a> {
     text: Option<&'a str>,
 }
 
 /// 64 registers of a HyperLogLog.
 #[derive(State)]
-pub(crate) struct Registers {
+pub struct Registers {
     registers: Vec<u8>,
 }
 
@@ -134,7 +134,7 @@ impl Default for Registers {
 
 /// The registers, and how many hold something.
 #[derive(Output)]
-pub(crate) struct Filled {
+pub struct Filled {
     registers: Vec<u8>,
     filled: i64,
 }
@@ -179,13 +179,13 @@ fn hash(bytes: &[u8]) -> u64 {
 
 /// How often each text was seen.
 #[derive(State, Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     counts: Packed<BTreeMap<String, i64>>,
 }
 
 /// The text that was seen most.
 #[derive(Output)]
-pub(crate) struct Top {
+pub struct Top {
     top: Option<String>,
 }
 

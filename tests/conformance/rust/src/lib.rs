@@ -1,13 +1,18 @@
 //! The UDFs of the conformance suite, in Rust: what `tests/conformance/README.md` says, and no more. What must come out of
 //! them stands in `tests/tests/all/conformance`.
 
-mod aggregates;
-mod transforms;
-
-use aggregates::{Mean, Registers, Seen, Sessions};
-use transforms::{echo, explode, fail, filter, flat_map, lower, multiply};
+pub mod aggregates;
+pub mod transforms;
 
 millrace_sdk::export! {
-    transforms: [multiply, lower, filter, flat_map, explode, echo, fail],
-    aggregates: [Mean, Sessions, Registers, Seen],
+    transforms: [
+        transforms::multiply,
+        transforms::lower,
+        transforms::filter,
+        transforms::flat_map,
+        transforms::explode,
+        transforms::echo,
+        transforms::fail,
+    ],
+    aggregates: [aggregates::Mean, aggregates::Sessions, aggregates::Registers, aggregates::Seen],
 }

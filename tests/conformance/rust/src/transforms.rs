@@ -4,19 +4,19 @@ use millrace_sdk::prelude::*;
 
 /// A number, or none.
 #[derive(Input)]
-pub(crate) struct Number {
+pub struct Number {
     value: Option<f64>,
 }
 
 /// A number, or none.
 #[derive(Output)]
-pub(crate) struct Scaled {
+pub struct Scaled {
     value: Option<f64>,
 }
 
 /// What numbers are multiplied by.
 #[options(default)]
-pub(crate) struct Factor {
+pub struct Factor {
     factor: f64,
 }
 
@@ -26,25 +26,27 @@ impl Default for Factor {
     }
 }
 
+/// Multiplies by the factor.
 #[transform]
-pub(crate) fn multiply(row: Number, o: &Factor) -> Scaled {
+pub fn multiply(row: Number, o: &Factor) -> Scaled {
     Scaled { value: row.value.map(|value| value * o.factor) }
 }
 
 /// A text, or none.
 #[derive(Input)]
-pub(crate) struct Text<'a> {
+pub struct Text<'a> {
     text: Option<&'a str>,
 }
 
 /// A text, or none.
 #[derive(Output)]
-pub(crate) struct Lowered {
+pub struct Lowered {
     text: Option<String>,
 }
 
+/// Lower case, of the letters that the suite speaks of.
 #[transform]
-pub(crate) fn lower(row: Text<'_>) -> Lowered {
+pub fn lower(row: Text<'_>) -> Lowered {
     Lowered { text: row.text.map(|text| text.chars().map(lowered).collect()) }
 }
 
@@ -63,49 +65,52 @@ fn lowered(letter: char) -> char {
 /// What numbers have to be above.
 #[options(default)]
 #[derive(Default)]
-pub(crate) struct Above {
+pub struct Above {
     above: f64,
 }
 
+/// Keeps what is above.
 #[transform]
-pub(crate) fn filter(row: Number, o: &Above) -> Option<Scaled> {
+pub fn filter(row: Number, o: &Above) -> Option<Scaled> {
     row.value.is_some_and(|value| value > o.above).then_some(Scaled { value: row.value })
 }
 
 /// A word of a text.
 #[derive(Output)]
-pub(crate) struct Word<'a> {
+pub struct Word<'a> {
     word: &'a str,
     position: i64,
 }
 
+/// A row a word.
 #[transform]
-pub(crate) fn flat_map<'a>(row: Text<'a>) -> Vec<Word<'a>> {
+pub fn flat_map<'a>(row: Text<'a>) -> Vec<Word<'a>> {
     let words = row.text.unwrap_or_default().split(' ').filter(|word| !word.is_empty());
     (0..).zip(words).map(|(position, word)| Word { word, position }).collect()
 }
 
 /// A list of numbers, or none.
 #[derive(Input)]
-pub(crate) struct Items<'a> {
+pub struct Items<'a> {
     items: Option<List<'a, Option<f64>>>,
 }
 
 /// An item of a list.
 #[derive(Output)]
-pub(crate) struct Item {
+pub struct Item {
     item: Option<f64>,
 }
 
+/// A row an item.
 #[transform]
-pub(crate) fn explode(row: Items<'_>) -> Result<Vec<Item>, Reject> {
+pub fn explode(row: Items<'_>) -> Result<Vec<Item>, Reject> {
     let items = row.items.ok_or(Reject::new("no list"))?;
     Ok(items.iter().map(|item| Item { item }).collect())
 }
 
 /// A column of every type.
 #[derive(Input)]
-pub(crate) struct Every<'a> {
+pub struct Every<'a> {
     b: Option<bool>,
     i: Option<i64>,
     f: Option<f64>,
@@ -118,7 +123,7 @@ pub(crate) struct Every<'a> {
 
 /// The same.
 #[derive(Output)]
-pub(crate) struct Echo<'a> {
+pub struct Echo<'a> {
     b2: Option<bool>,
     i2: Option<i64>,
     f2: Option<f64>,
@@ -129,27 +134,29 @@ pub(crate) struct Echo<'a> {
     ls2: Option<Vec<Option<&'a str>>>,
 }
 
+/// All types there and back.
 #[transform]
-pub(crate) fn echo<'a>(row: Every<'a>) -> Echo<'a> {
+pub fn echo<'a>(row: Every<'a>) -> Echo<'a> {
     let Every { b, i, f, t, s, z, lf, ls } = row;
     Echo { b2: b, i2: i, f2: f, t2: t, s2: s, z2: z, lf2: lf, ls2: ls }
 }
 
 /// A whole number, or none.
 #[derive(Input)]
-pub(crate) struct Whole {
+pub struct Whole {
     value: Option<i64>,
 }
 
 /// The same.
 #[derive(Output)]
-pub(crate) struct Unchanged {
+pub struct Unchanged {
     value: Option<i64>,
 }
 
+/// Fails at 1, refuses 2.
 #[transform]
 #[expect(clippy::panic, reason = "to fail is what it is there for")]
-pub(crate) fn fail(row: Whole) -> Result<Unchanged, Reject> {
+pub fn fail(row: Whole) -> Result<Unchanged, Reject> {
     match row.value {
         Some(1) => panic!("one is not welcome"),
         Some(2) => Err(Reject::new("two is refused")),
