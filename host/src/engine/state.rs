@@ -140,7 +140,7 @@ pub(super) fn marks(parts: &[Part]) -> Result<Option<Vec<Micros>>, CallError> {
     Ok(last.into_values().reduce(least))
 }
 
-/// The parts without what a shard has said anew since: of [`OF_SHARD`] those alone that come behind the last [`SHARD`]
+/// The parts without what a shard has said anew since: of `OF_SHARD` those alone that come behind the last [`SHARD`]
 /// of their shard.
 pub fn last_words(parts: &[Part]) -> impl Iterator<Item = &Part> {
     let of_shard = parts.iter().zip(0_usize..).filter(|(part, _)| part.table == SHARD);

@@ -76,6 +76,7 @@ fn once(project: &Project, text: &SourceText, loaded: &Loaded, until_idle: Optio
             workers: project.runtime.shards,
             batch_rows: project.runtime.batch_rows,
             max_skew: project.runtime.max_skew,
+            memory: None,
             interval: project.checkpoint.interval,
             stop_timeout: project.checkpoint.stop_timeout,
             until_idle,
