@@ -22,7 +22,7 @@ guests-python: ## the UDFs in Python as components, in udfs/target/components; f
 guests-javascript: ## the UDFs in TypeScript as components, in udfs/target/components; fetches componentize-js
 	@scripts/build-guests-javascript
 
-test-guests: ## the SDKs for Python and JavaScript and what is written with them, natively
+test-guests: ## the SDKs but Rust's and what is written with them, natively
 	@scripts/test-guests
 
 example: guests ## the components that the fraud example uses, beside its project file

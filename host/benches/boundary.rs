@@ -2,7 +2,7 @@
 //! crossing alone, over batches of 1,024 rows of a float, a flag and a text of ten bytes.
 //!
 //! The native one is what a contributor would write into the engine: Arrow arrays in, a closure a row, Arrow builders
-//! out; once with the SDK's way to lower case and once with the standard library's. The same work in C and Go beside.
+//! out; once with the SDK's way to lower case and once with the standard library's. The same work in other languages beside.
 //! Needs `make guests`. Prints nanoseconds a row, then the ratios to native.
 
 use std::cell::RefCell;
@@ -160,10 +160,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("row_closure", "bench_transform", "row_closure"),
         ("vectorised", "bench_transform", "vectorised"),
         ("passthrough", "bench_transform", "passthrough"),
-        ("c_row_closure", "bench_transform_c", "row_closure"),
-        ("c_vectorised", "bench_transform_c", "vectorised"),
-        ("go_row_closure", "bench_transform_go", "row_closure"),
-        ("go_vectorised", "bench_transform_go", "vectorised"),
+        ("c_row_closure", "bench_c", "row_closure"),
+        ("c_vectorised", "bench_c", "vectorised"),
+        ("go_row_closure", "bench_go", "row_closure"),
+        ("go_vectorised", "bench_go", "vectorised"),
+        ("py_row_closure", "bench_python", "row_closure"),
+        ("py_vectorised", "bench_python", "vectorised"),
+        ("js_row_closure", "bench_javascript", "row_closure"),
+        ("js_vectorised", "bench_javascript", "vectorised"),
     ] {
         // A language that was not built is left out.
         let component = match load(file) {

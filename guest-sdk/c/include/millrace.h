@@ -618,7 +618,11 @@ void mr_end_call(void);
 
 /* ---- exports ---------------------------------------------------------------------------------------------------------------------------- */
 
+#ifdef __wasm__
 #define MR_EXPORT_(name) __attribute__((export_name(name)))
+#else
+#define MR_EXPORT_(name)
+#endif
 #define MR_T_ "millrace:feature/transform@0.1.0#"
 #define MR_A_ "millrace:feature/aggregate@0.1.0#"
 #define MR_AFTER_(interface, function) \

@@ -180,8 +180,9 @@ mr_text mr_read_options(mr_text json, const mr_option *options, size_t count, ch
     bool given[MR_MOST_COLUMNS] = { false };
     cursor c = { json.ptr, json.ptr + json.len };
     blanks(&c);
-    if (c.at < c.end && !take(&c, '{')) return mr_text_of("options: they are no JSON object");
-    while (c.at < c.end && !take(&c, '}')) {
+    bool open = c.at < c.end;
+    if (open && !take(&c, '{')) return mr_text_of("options: they are no JSON object");
+    while (open && !take(&c, '}')) {
         mr_text name;
         size_t i = 0;
         if (!string(&c, &name) || !take(&c, ':')) return mr_text_of("options: they are no JSON object");

@@ -58,6 +58,7 @@ void mr_panic_at(const char *file, int line, const char *message)
     __builtin_trap();
 }
 
+#if defined(__wasm__)
 /* What assert() calls; the C library's own would write where nobody reads. */
 void __assert_fail(const char *, const char *, int, const char *) __attribute__((noreturn));
 void __assert_fail(const char *expression, const char *file, int line, const char *function)
@@ -65,6 +66,7 @@ void __assert_fail(const char *expression, const char *file, int line, const cha
     (void)function;
     mr_panic_at(file, line, expression);
 }
+#endif
 
 int mr_compare(mr_text a, mr_text b)
 {

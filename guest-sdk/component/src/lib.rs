@@ -112,8 +112,7 @@ fn world(exports: &BTreeSet<String>, imports: &BTreeSet<String>) -> Result<(Reso
     let lines = |verb: &str, names: &BTreeSet<String>| {
         names.iter().map(|name| format!("    {verb} {name};\n")).collect::<String>()
     };
-    let text =
-        format!("{CONTRACT}\nworld {WORLD} {{\n{}{}}}\n", lines("import", imports), lines("export", exports));
+    let text = format!("{CONTRACT}\nworld {WORLD} {{\n{}{}}}\n", lines("import", imports), lines("export", exports));
     let mut resolve = Resolve::default();
     let package = resolve.push_str("feature.wit", &text).map_err(|error| format!("{error:?}"))?;
     let world = resolve.select_world(&[package], Some(WORLD)).map_err(|error| format!("{error:?}"))?;

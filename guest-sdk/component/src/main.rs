@@ -14,9 +14,8 @@ fn main() -> ExitCode {
         .map_err(|error| error.to_string())
         .and_then(|bytes| millrace_component::component(&bytes))
         .map_err(|error| format!("{}: {error}", module.display()));
-    let written = built.and_then(|bytes| {
-        fs::write(component, bytes).map_err(|error| format!("{}: {error}", component.display()))
-    });
+    let written = built
+        .and_then(|bytes| fs::write(component, bytes).map_err(|error| format!("{}: {error}", component.display())));
     match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

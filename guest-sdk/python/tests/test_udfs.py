@@ -87,7 +87,15 @@ def every_other(n: Column[int], options: dict) -> {"n": int}:
     return Mapped({"n": [n.values[row] for row in kept]}, kept, [(1, "odd")] if options else ())
 
 
+@transform.columns(output={"n": int})
+def doubled(n: Column[int]) -> dict[str, list[int]]:
+    return {"n": [2 * value for value in n]}
+
+
 class Transforms(unittest.TestCase):
+    def test_columns_may_be_said_to_the_decorator(self):
+        self.assertEqual(testing.run(doubled, [{"n": 3}]).rows, [{"n": 6}])
+
     def test_rows_are_mapped_filtered_and_refused(self):
         rows = [{"merchant": " Shell ", "amount": 1.5}, {"merchant": "skip", "amount": 1}, {"amount": -1}, {}, {"amount": 2}]
         got = testing.run(clean, rows, {"units": 1000}, {"amount": "float64?"})

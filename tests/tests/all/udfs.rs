@@ -107,3 +107,53 @@ fn options_in_go_are_held_to_their_types() {
     assert_eq!(refused("{\"factor\":\"two\"}"), "options: `factor` is \"two\", wanted float64");
     assert_eq!(refused("{\"faktor\":2}"), "options: unknown field `faktor`, expected `factor`");
 }
+
+/// The UDFs of the READMEs of C's and Go's SDK, which are one and the same.
+#[test]
+fn the_readmes_of_c_and_go_are_true() {
+    let input = [vec![text(" Shell "), float(1.5)], vec![Cell::Null, float(2.0)], vec![text("x"), float(-1.0)]];
+    for file in ["readme-c-1", "readme-go-1"] {
+        let given = "merchant utf8?, amount float64";
+        let Some((got, rejected)) = transformed(file, "clean", given, "{\"units\":1000}", &input) else { continue };
+        assert_same(&got, &[vec![text("shell"), Cell::Int(1500)], vec![text("unknown"), Cell::Int(2000)]], file);
+        assert_eq!(rejected, ["negative amount"], "{file}");
+
+        let given = fields("amount float64");
+        let spread = component(file).unwrap().aggregate(None, &given, "{}", Limits::default()).unwrap();
+        let mut spread = spread.create().unwrap();
+        let amounts = columns(&given, &[vec![float(3.0)], vec![float(1.0)], vec![float(7.0)]]);
+        let state = spread.initial(2).unwrap();
+        let state = spread.update(state, &[0, 0, 0], &amounts).unwrap().state;
+        let output = spread.evaluate(&state, &[0, 0], &[0, 0]).unwrap();
+        assert_same(&rows(&output), &[vec![float(6.0)], vec![Cell::Null]], file);
+    }
+    if let Some((got, _)) = transformed("readme-c-2", "scale", "amount float64", "{}", &[vec![float(1.5)]]) {
+        assert_same(&got, &[vec![Cell::Int(150)]], "scale");
+        let nulls =
+            component("readme-c-2").unwrap().transform(None, &fields("amount float64?"), "{}", Limits::default());
+        let Err(BindError::Refused(said)) = nulls.map(|_| ()) else { panic!("a null in a column without nulls") };
+        assert_eq!(
+            said,
+            "column `amount` may be null, wanted float64 without nulls: map `coalesce(amount, …)` to `amount`"
+        );
+    }
+    if let Some((got, _)) = transformed("readme-c-3", "vowels", "text utf8", "{}", &[vec![text("Oh aeiou")]]) {
+        assert_same(&got, &[vec![Cell::Int(5)]], "vowels");
+    }
+}
+
+/// The benchmark's work, in each language.
+#[test]
+fn the_benchmarks_do_the_same_work() {
+    let given = "value float64, flag boolean, text utf8";
+    let input: Vec<Row> = (0..100_u32)
+        .map(|row| vec![float(f64::from(row)), Cell::Bool(row % 3 == 0), text(format!("Shop ZZ @[`{{ {row:05}"))])
+        .collect();
+    let (wanted, _) = transformed("bench_transform", "vectorised", given, "{}", &input).unwrap();
+    for file in ["bench_transform", "bench_c", "bench_go"] {
+        for name in ["row_closure", "vectorised"] {
+            let Some((got, _)) = transformed(file, name, given, "{}", &input) else { continue };
+            assert_same(&got, &wanted, &format!("{file} {name}"));
+        }
+    }
+}

@@ -84,7 +84,8 @@ func (s *Schema) Place(base unsafe.Pointer, i int) unsafe.Pointer {
 	return unsafe.Add(base, s.places[i])
 }
 
-// Name is what a field's column, or option, is called: what its tag `millrace:"name"` says, or its own name in snake case.
+// Name is what a field's column, or option, is called: what its tag `millrace:"name"` says, or its own name in snake case: `UserIDs` is
+// `user_ids`.
 func Name(field reflect.StructField) string {
 	if name, _, _ := strings.Cut(field.Tag.Get("millrace"), ","); name != "" {
 		return name
@@ -93,7 +94,7 @@ func Name(field reflect.StructField) string {
 	var name strings.Builder
 	for i, letter := range letters {
 		if unicode.IsUpper(letter) && i > 0 &&
-			(unicode.IsLower(letters[i-1]) || i+1 < len(letters) && unicode.IsLower(letters[i+1])) {
+			(unicode.IsLower(letters[i-1]) || i+1 < len(letters) && unicode.IsLower(letters[i+1]) && string(letters[i+1:]) != "s") {
 			name.WriteByte('_')
 		}
 		name.WriteRune(unicode.ToLower(letter))

@@ -159,10 +159,11 @@ class ColumnTransform(Transform):
 
     whole_columns = True
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], output: dict[str, Any] | None) -> None:
         hints = annotations_of(function)
         name = function.__name__
-        input, options = [], None
+        input: list[Slot] = []
+        options = None
         for parameter in inspect.signature(function).parameters:
             hint = hint_of(hints, parameter, function)
             if typing.get_origin(hint) is Column:
@@ -170,11 +171,11 @@ class ColumnTransform(Transform):
             else:
                 check_options(hint)
                 options = hint
-        returned = hint_of(hints, "return", function)
+        returned = hint_of(hints, "return", function) if output is None else output
         if not isinstance(returned, dict):
             raise TypeError(f'{name} has to say which columns it returns: -> {{"cents": int}}, not {words_of(returned)}')
-        output = [slot_of(column, hint, name) for column, hint in returned.items()]
-        super().__init__(function, input, output, options)
+        returns = [slot_of(column, hint, name) for column, hint in returned.items()]
+        super().__init__(function, input, returns, options)
 
     def apply(self, types: Sequence[Type], arguments: tuple[Any, ...], rows: int, columns: Any) -> Output:
         given = [Column(kind, rows, buffers) for kind, buffers in zip(types, columns)]
@@ -255,24 +256,26 @@ def a(kind: type) -> str:
 _Function = typing.TypeVar("_Function", bound=Callable[..., Any])
 
 
-def transform(function: _Function) -> _Function:
-    """Makes a function of a row a transform: `def clean(row: In, options: Options) -> Out | None`.
+class _Decorator:
+    """`@transform` and `@transform.columns`."""
 
-    The row and what is returned are dataclasses, whose fields are the columns. None filters the row out; several rows
-    are a list, or what a generator yields; `raise Reject(reason)` refuses the row. The function itself stays as it is.
-    """
-    return registry.add(function, RowTransform(function))
+    def __call__(self, function: _Function) -> _Function:
+        """Makes a function of a row a transform: `def clean(row: In, options: Options) -> Out | None`.
+
+        The row and what is returned are dataclasses, whose fields are the columns. None filters the row out; several rows
+        are a list, or what a generator yields; `raise Reject(reason)` refuses the row. The function itself stays as it is.
+        """
+        return registry.add(function, RowTransform(function))
+
+    def columns(self, function: Any = None, *, output: dict[str, Any] | None = None) -> Any:
+        """Makes a function of whole columns a transform: `def scale(amount: Column[float]) -> {"cents": int}`.
+
+        Parameters are called like their columns; one that is no `Column` is the options. It returns a dict of its columns,
+        or `Mapped` ones. Where the annotation is not to a type checker's taste, `output` says the same.
+        """
+        if function is None:
+            return lambda function: self.columns(function, output=output)
+        return registry.add(function, ColumnTransform(function, output))
 
 
-def columns(function: _Function) -> _Function:
-    """Makes a function of whole columns a transform: `def scale(amount: Column[float]) -> {"cents": int}`.
-
-    Parameters are called like their columns; one that is no `Column` is the options. It returns a dict of its columns,
-    or `Mapped` ones.
-    """
-    return registry.add(function, ColumnTransform(function))
-
-
-transform.columns = columns  # type: ignore[attr-defined]
-
-__all__ = ["Mapped", "Output", "Text", "Transform", "transform"]
+transform = _Decorator()

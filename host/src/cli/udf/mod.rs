@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod columns;
+mod component;
 mod lines;
 mod loaded;
 mod new;
@@ -45,6 +46,8 @@ enum UdfCommand {
     Test(test::TestArgs),
     /// Pipe rows through a UDF: JSON lines or CSV in, JSON lines out
     Run(run::RunArgs),
+    #[command(hide = true)]
+    Component(component::ComponentArgs),
 }
 
 /// A size for people.
@@ -74,5 +77,6 @@ pub(super) fn udf(args: UdfArgs) -> Result<()> {
         UdfCommand::Check(args) => check::check(&args),
         UdfCommand::Test(args) => test::test(&args),
         UdfCommand::Run(args) => run::run(&args),
+        UdfCommand::Component(args) => component::component(&args),
     }
 }
