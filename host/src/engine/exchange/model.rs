@@ -591,3 +591,28 @@ fn giving_behind_the_last_barrier_would_be_noticed() {
 fn a_keeper_that_listens_on_would_be_noticed() {
     spoil(Spoilt::KeeperListensOn);
 }
+
+/// Whoever is gone before an epoch's end has given neither all its rows nor its state: none ends without it.
+#[test]
+fn no_epoch_ends_without_a_worker_that_is_gone() {
+    let mut gathering = Gathering::new(2);
+    assert!(!gathering.done(0) && gathering.done(1), "both have come to the end of the first");
+    gathering.gone(0);
+    assert!(!gathering.done(1));
+    assert!(gathering.is_over(), "nobody is listened to any more");
+}
+
+/// A barrier goes on lane by lane, each once what is given there has been given, and inboxes stay closed until its end.
+#[test]
+fn a_barrier_waits_for_what_comes_before_it() {
+    let mut exchange: Exchange<(), ()> = Exchange::new(2, 1);
+    exchange.note(0, 0, 7);
+    assert_eq!(exchange.awaits(), Some(Awaited { epoch: 7, lanes: 1..2 }));
+    assert_eq!(exchange.pass(7), Passed { lanes: 1..2, done: false });
+    assert_eq!(exchange.awaits(), None, "it has yet to come on lane 1");
+    exchange.note(1, 0, 7);
+    assert_eq!(exchange.awaits(), Some(Awaited { epoch: 7, lanes: 2..3 }));
+    assert!(!exchange.may_take(0, 0) && !exchange.may_take(1, 0));
+    assert_eq!(exchange.pass(7), Passed { lanes: 0..0, done: true });
+    assert!(exchange.may_take(0, 0) && exchange.awaits().is_none());
+}

@@ -8,12 +8,12 @@
 //! An operator as a whole costs nothing but memory. Once there is too much of that it is taken apart ([`Paged::split`]):
 //! each slice (`directory`) is an operator of its own over some of the keys, and lies in memory or, as the parts that a
 //! checkpoint would have of it, in a [`Spill`]. Bringing a slice in for each row would cost a slice a row. So rows wait
-//! in a queue (`queue`), and a round brings in one slice after the other, each once, whatever has come for it.
+//! in a `queue`, and a round brings in one slice after the other, each once, whatever has come for it.
 //!
 //! Always true: a slice gets the rows that the whole operator would have got, in the same order, and watermarks behind
 //! the rows that came before them, never ahead; what a watermark is said to have done, it has done to all slices. So a
 //! paged operator gives what the whole one would, as if watermarks had come later. What a checkpoint keeps of it is
-//! what the whole one would export: which rows changed is noted when a slice is put away (`kept`).
+//! what the whole one would export: which rows changed is noted when a slice is put away (`kept`, its journal).
 //!
 //! Decisions are here, and bytes on disk behind the trait. What a spill holds is no durable state: the checkpoint is.
 
