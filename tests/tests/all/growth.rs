@@ -41,6 +41,7 @@ output = { type = "file", path = "each.jsonl" }
 entity = "user"
 from = "clicks"
 window = { tumbling = "10s" }
+skip-unchanged = false
 features = { clicks = { aggregate = "count" } }
 output = { type = "file", path = "tens.jsonl" }
 "#;
