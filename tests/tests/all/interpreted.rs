@@ -15,8 +15,10 @@ fn texts_come_in_one_form() {
         let factory = component.transform(None, &given, options, Limits::default()).unwrap();
         rows(&factory.create().unwrap().apply(&columns(&given, input)).unwrap().output)
     };
-    let input = [vec![text("  Ｃａｆé\tMÜLLER ")], vec![Cell::Null], vec![text("SQ *BLUE-HERON #0042")], vec![text("Straße")]];
-    let wanted = [vec![text("cafe muller")], vec![Cell::Null], vec![text("sq *blue-heron #0042")], vec![text("strasse")]];
+    let input =
+        [vec![text("  Ｃａｆé\tMÜLLER ")], vec![Cell::Null], vec![text("SQ *BLUE-HERON #0042")], vec![text("Straße")]];
+    let wanted =
+        [vec![text("cafe muller")], vec![Cell::Null], vec![text("sq *blue-heron #0042")], vec![text("strasse")]];
     assert_same(&normal("{}", &input), &wanted, "normalised_text");
     let options = "{\"punctuation\":true,\"accents\":false}";
     let wanted = [vec![text("café müller")], vec![Cell::Null], vec![text("sq blue heron 0042")], vec![text("strasse")]];

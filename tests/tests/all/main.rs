@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
 
 mod aggregates;
+mod authoring;
 mod bad_input;
 mod cases;
 mod conformance;
