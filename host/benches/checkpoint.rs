@@ -226,7 +226,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
     let read = started.elapsed();
     let rows: usize = resume.parts.iter().flatten().map(|part| part.rows.num_rows()).sum();
     assert!(rows > 2 * usize::try_from(keys)?, "a key has a row in a pane and the last that was given: {rows} rows");
-    let state = Some(State { term: store.next_term()?, store, resume, before: None, input: None });
+    let state = Some(State { term: store.next_term()?, store, resume, before: None, input: None, followed: None });
     runtime.block_on(async {
         let running = topology::start(Start {
             plan: plan.clone(),

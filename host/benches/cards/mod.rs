@@ -127,7 +127,14 @@ pub(crate) fn run(
     };
     let state = if keep.state {
         let mut store = StateStore::open(&data.path().join("state"), &plan.name)?;
-        Some(State { term: store.next_term()?, store, resume: Resume::default(), before: None, input: None })
+        Some(State {
+            term: store.next_term()?,
+            store,
+            resume: Resume::default(),
+            before: None,
+            input: None,
+            followed: None,
+        })
     } else {
         None
     };

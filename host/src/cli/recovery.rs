@@ -57,7 +57,8 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool, room: 
     let term = store.next_term()?;
     let keeps = plan.sources.iter().any(|source| !source.kind.is_kept());
     let input = if keeps { Some(InputLog::open(&project.data_dir.join("input"))?.within(room)) } else { None };
-    let state = State { store, term, resume, before: recovery.commit, input };
+    let followed = Some(project.data_dir.join("followed"));
+    let state = State { store, term, resume, before: recovery.commit, input, followed };
     Ok(Recovered { state, folder: project.folder.clone() })
 }
 

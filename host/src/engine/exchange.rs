@@ -22,6 +22,9 @@ mod model;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
+/// How many outputs of reading are held for the next epoch, at which sources are no longer read before that begins.
+const EARLY: usize = 4;
+
 /// A worker's part of the exchange: messages `M` to workers, outputs `O` to the keeper.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Exchange<M, O> {
@@ -29,6 +32,10 @@ pub struct Exchange<M, O> {
     held: Vec<Vec<VecDeque<M>>>,
     /// What the keeper had no room for.
     outputs: VecDeque<O>,
+    /// Whether a barrier of its own is on its way through the stages: what is read meanwhile is of the next epoch.
+    under_way: bool,
+    /// What reading gave the keeper meanwhile.
+    early: VecDeque<O>,
     /// By lane and sender, the inboxes that are not read: each behind a barrier, until that has come from all.
     closed: Vec<Vec<bool>>,
     /// For each epoch how many senders' barriers have come on each lane.
@@ -50,6 +57,8 @@ impl<M, O> Exchange<M, O> {
         Self {
             held: (0..lanes).map(|_| (0..workers).map(|_| VecDeque::new()).collect()).collect(),
             outputs: VecDeque::new(),
+            under_way: false,
+            early: VecDeque::new(),
             closed: vec![vec![false; workers]; lanes],
             barriers: BTreeMap::new(),
         }
@@ -58,6 +67,11 @@ impl<M, O> Exchange<M, O> {
     /// Whether sources may be read and an epoch begun: nothing is held.
     pub fn may_read(&self) -> bool {
         self.may_take_from(0)
+    }
+
+    /// Whether events of sources may be taken: as above, and not too much of it has to wait for the next epoch.
+    pub fn may_take_events(&self) -> bool {
+        self.may_read() && self.early.len() < EARLY
     }
 
     /// Whether an inbox may be read: it is not behind a barrier, and nothing is held that its messages lead to.
@@ -98,6 +112,24 @@ impl<M, O> Exchange<M, O> {
     /// Holds an output until it is sent.
     pub fn give(&mut self, output: O) {
         self.outputs.push_back(output);
+    }
+
+    /// Begins an epoch: its barrier goes to all on the first lane, behind what was read.
+    pub fn begin(&mut self, barrier: impl Fn() -> M) {
+        self.hold_for_all(0, barrier);
+        self.under_way = true;
+    }
+
+    /// Holds what reading gives the keeper by itself, not by way of the stages: while a barrier is on its way through those it
+    /// waits for the end of their epoch.
+    pub fn give_read(&mut self, output: O) {
+        if self.under_way { self.early.push_back(output) } else { self.outputs.push_back(output) }
+    }
+
+    /// The last output of an epoch has been given: what was read meanwhile follows.
+    pub fn end(&mut self) {
+        self.under_way = false;
+        self.outputs.append(&mut self.early);
     }
 
     /// Takes note of a barrier that was taken from an inbox: closes that, and says where the barrier goes on.

@@ -31,6 +31,7 @@ mod worker;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -235,6 +236,8 @@ pub struct State {
     pub before: Option<Commit>,
     /// Where events are kept that nobody else keeps; none: nowhere.
     pub input: Option<InputLog>,
+    /// The folder in which it is kept which files have been read of those that are followed; none: nowhere.
+    pub followed: Option<PathBuf>,
 }
 
 /// Brings a topology up; must be called within a tokio runtime, which runs its sources.
@@ -244,9 +247,11 @@ pub struct State {
 pub fn start(start: Start) -> Result<Running, TopologyError> {
     let Start { plan, workers, batch_rows, max_skew, interval, stop_timeout, until_idle, .. } = start;
     let Start { mut outlets, clock, opener, state, reserve, .. } = start;
-    let (store, term, resume, before, input) = match state {
-        Some(State { store, term, resume, before, input }) => (Some(store), term, resume, before, input),
-        None => (None, 0, Resume::default(), None, None),
+    let (store, term, resume, before, input, followed) = match state {
+        Some(State { store, term, resume, before, input, followed }) => {
+            (Some(store), term, resume, before, input, followed)
+        }
+        None => (None, 0, Resume::default(), None, None, None),
     };
     let journals = durable::open(input, &plan, &clock)?;
     let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers, plan.meetings()));
@@ -354,6 +359,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         opener: opener.as_deref(),
         positions: resume.positions(),
         ended: resume.ended(),
+        followed,
         journals,
     };
     let (sources, entrances) = sources::spawn(&plan, &shared, safe_receivers);

@@ -21,15 +21,11 @@ use super::stages::{Results, Stages};
 use super::ways::Given;
 use super::{Stop, TopologyError};
 use crate::engine::exchange::Exchange;
-use crate::record::DeadLetter;
 use crate::source::intake::IntakeReceiver;
 use crate::time::{Clock, Micros, micros};
 
 /// How often a worker that has nothing to do looks for idle partitions.
 const TICK: Duration = Duration::from_millis(100);
-
-/// How many rows in error of the next epoch are held, at which nothing more is read before that epoch begins.
-const EARLY: usize = 4_096;
 
 /// A worker's ends of all channels.
 pub(super) struct Channels {
@@ -57,10 +53,6 @@ pub(super) struct Worker {
     exchange: Exchange<Message, Output>,
     /// When idle partitions were last looked for.
     looked: Micros,
-    /// Whether a barrier of its own is on its way through the stages: what is read meanwhile is of the next epoch.
-    under_way: bool,
-    /// Rows in error of what was read meanwhile: the keeper gets them behind `ShardDone`, which ends the epoch.
-    early: Vec<DeadLetter>,
     /// The last epoch, once nothing more will be read.
     finish: Option<Begin>,
     /// The last epoch, once its barrier has been sent.
@@ -73,19 +65,7 @@ impl Worker {
     pub(super) fn new(reading: Reading, stages: Stages, channels: Channels, clock: Arc<dyn Clock>) -> Self {
         let workers = channels.outboxes.first().map_or(0, Vec::len);
         let exchange = Exchange::new(channels.outboxes.len(), workers);
-        Self {
-            reading,
-            stages,
-            channels,
-            clock,
-            exchange,
-            looked: 0,
-            under_way: false,
-            early: Vec::new(),
-            finish: None,
-            last_epoch: None,
-            finished: false,
-        }
+        Self { reading, stages, channels, clock, exchange, looked: 0, finish: None, last_epoch: None, finished: false }
     }
 
     /// Takes over what its shards were.
@@ -151,7 +131,7 @@ impl Worker {
             }
             return Ok(true);
         }
-        if self.early.len() < EARLY
+        if self.exchange.may_take_events()
             && let Ok(intake) = self.channels.intake.channel().try_recv()
         {
             let intake = self.channels.intake.take(intake);
@@ -159,7 +139,9 @@ impl Worker {
             self.reading.take(intake, now, &mut given)?;
             let dead = std::mem::take(&mut given.dead);
             self.hold(0, given);
-            self.give_dead(dead);
+            if !dead.is_empty() {
+                self.exchange.give_read(Output::Dead(dead));
+            }
             return Ok(true);
         }
         if let Some(begin) = self.finish.take() {
@@ -185,8 +167,7 @@ impl Worker {
             self.stages.end(epoch, &mut results);
             self.finished |= self.last_epoch == Some(epoch);
             self.keep(results);
-            self.under_way = false;
-            self.give_dead(Vec::new());
+            self.exchange.end();
         }
     }
 
@@ -211,8 +192,7 @@ impl Worker {
                 self.exchange.give(Output::State { stage, parts, whole });
             }
         }
-        self.exchange.hold_for_all(0, || Message::Barrier(begin.epoch));
-        self.under_way = true;
+        self.exchange.begin(|| Message::Barrier(begin.epoch));
         self.stages.begin(begin);
         Ok(())
     }
@@ -235,14 +215,6 @@ impl Worker {
         }
         if !given.dead.is_empty() {
             self.exchange.give(Output::Dead(given.dead));
-        }
-    }
-
-    /// Gives the keeper rows in error of what was read, with those of before, once it is at their epoch.
-    fn give_dead(&mut self, dead: Vec<DeadLetter>) {
-        self.early.extend(dead);
-        if !self.under_way && !self.early.is_empty() {
-            self.exchange.give(Output::Dead(std::mem::take(&mut self.early)));
         }
     }
 
@@ -278,7 +250,7 @@ impl Worker {
                 }
             }
             if self.exchange.may_read() {
-                if self.early.len() < EARLY {
+                if self.exchange.may_take_events() {
                     select.recv(self.channels.intake.channel());
                 }
                 select.recv(&self.channels.control);

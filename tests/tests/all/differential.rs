@@ -176,7 +176,7 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
         let before = recovery.commit;
         marks = before.as_ref().map(|commit| commit.outputs.clone()).unwrap_or_default();
         let term = store.next_term().unwrap();
-        state = Some(State { store, term, resume, before, input: None });
+        state = Some(State { store, term, resume, before, input: None, followed: None });
     }
     let outputs = plan.views.iter().map(|view| {
         let sinks = view.outputs.iter().map(|output| {
