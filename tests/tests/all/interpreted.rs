@@ -85,7 +85,8 @@ fn faults(file: &str, kinds: &[(&str, &str)]) {
     for (kind, wanted) in kinds.iter().chain(kinds) {
         let said = fault(&mut instance, kind);
         let (start, end) = wanted.split_once('…').unwrap_or((wanted, ""));
-        let fits = if wanted.contains('…') { said.starts_with(start) && said.ends_with(end) } else { said == *wanted };
+        let fits =
+            if wanted.contains('…') { said.starts_with(start) && said.ends_with(end) } else { said == *wanted };
         assert!(fits, "{file}, {kind}: {said}\n  where it must be: {wanted}");
     }
 }
