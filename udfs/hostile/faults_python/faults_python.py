@@ -40,7 +40,7 @@ def faults(row: Row) -> Said:
         case "recursion":
             forever(0)
         case "memory":
-            bytearray(1 << 31)
+            bytearray(1 << 30)
         case "file":
             open("/etc/passwd")
         case "folder":
