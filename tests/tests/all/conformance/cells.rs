@@ -102,7 +102,7 @@ fn array(kind: &ColumnType, cells: &[&Cell]) -> ArrayRef {
 
 /// Columns as rows.
 pub(crate) fn rows(columns: &Columns) -> Vec<Row> {
-    let cells: Vec<_> = columns.columns.iter().map(|column| cells(column)).collect();
+    let cells: Vec<_> = columns.columns.iter().map(cells).collect();
     (0..columns.rows).map(|row| cells.iter().map(|column| column[row].clone()).collect()).collect()
 }
 
