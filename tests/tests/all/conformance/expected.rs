@@ -178,7 +178,7 @@ pub(super) const SEEN: Aggregate = Aggregate {
 };
 
 /// A map as MessagePack, all in the shortest form.
-#[expect(clippy::cast_possible_truncation, reason = "bytes of numbers that are small enough")]
+#[expect(clippy::cast_possible_truncation, reason = "each arm's bound is its width")]
 fn packed(counts: &BTreeMap<String, u64>) -> Cell {
     let mut bytes = head(counts.len() as u64, [(0x80, 16)], [0xde, 0xdf]);
     for (key, count) in counts {
