@@ -1,6 +1,6 @@
 # `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz lint doc deny bench clean toolchain
+.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz lint doc deny bench memory clean toolchain
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -61,6 +61,9 @@ bench: guests ## the benchmarks, with DuckDB beside
 	@scripts/need python3:python3-venv
 	@python3 -m venv target/bench-python && target/bench-python/bin/pip install -q duckdb
 	@MILLRACE_BENCH_PYTHON=$(abspath target/bench-python/bin/python) cargo bench --locked -p millrace
+
+memory: build ## ten million keys with and without a limit on memory: KEYS=, EVENTS=, LIMITS="none 512MiB"
+	@scripts/memory
 
 clean: ## removes what was built here; what is shared between clones stays in ~/.cache/millrace
 	@scripts/workspaces cargo clean

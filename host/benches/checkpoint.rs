@@ -208,6 +208,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
     let first = Arc::new(Mutex::new(None));
     let outlets = Outlets {
         online: Box::new(FirstBarrier(first.clone())),
+        filler: None,
         log: None,
         dead_letters: DeadLetterWriter::open(letters.path(), limits)?,
         outputs: vec![Vec::new()],
@@ -221,18 +222,20 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
     let opened = started.elapsed();
     let recovery = store.recover()?;
     let commit = recovery.commit.ok_or("nothing was committed")?;
-    let resume = Resume::from_commit(plan, &store, &commit, recovery.next_epoch - 1)?;
+    let resume = Resume::from_commit(plan, &store, &commit, recovery.next_epoch - 1, None)?;
     let read = started.elapsed();
     let rows: usize = resume.parts.iter().flatten().map(|part| part.rows.num_rows()).sum();
     assert!(rows > 2 * usize::try_from(keys)?, "a key has a row in a pane and the last that was given: {rows} rows");
-    let state = Some(State { term: store.next_term()?, store, resume, before: None, input: None });
+    let state = Some(State { term: store.next_term()?, store, resume, before: None, input: None, followed: None });
     runtime.block_on(async {
         let running = topology::start(Start {
             plan: plan.clone(),
             workers: SHARDS,
             batch_rows: 1_024,
             max_skew: None,
+            memory: None,
             interval: Duration::from_secs(3_600),
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),

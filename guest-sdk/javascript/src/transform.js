@@ -131,6 +131,7 @@ class Emitted {
   }
 
   checked(result) {
+    if (result instanceof Promise) throw new Misfit(`${this.sink.whose} returned a promise: it has to answer at once`);
     if (typeof result === "object" && result !== null && !(result instanceof Reject)) return result;
     throw new Misfit(`${this.sink.whose} returned ${show(result)} where an object belongs`);
   }

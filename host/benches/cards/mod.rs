@@ -117,6 +117,7 @@ pub(crate) fn run(
     let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(3_600) };
     let outlets = Outlets {
         online: Box::new(online),
+        filler: None,
         log: Some(LogWriter::open(&data.path().join("log"))?),
         dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits)?,
         outputs: vec![Vec::new()],
@@ -126,7 +127,14 @@ pub(crate) fn run(
     };
     let state = if keep.state {
         let mut store = StateStore::open(&data.path().join("state"), &plan.name)?;
-        Some(State { term: store.next_term()?, store, resume: Resume::default(), before: None, input: None })
+        Some(State {
+            term: store.next_term()?,
+            store,
+            resume: Resume::default(),
+            before: None,
+            input: None,
+            followed: None,
+        })
     } else {
         None
     };
@@ -139,7 +147,9 @@ pub(crate) fn run(
             workers,
             batch_rows: project.runtime.batch_rows,
             max_skew: project.runtime.max_skew,
+            memory: None,
             interval: keep.interval.unwrap_or(project.checkpoint.interval),
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock: Arc::new(SystemClock),

@@ -10,11 +10,12 @@ use millrace::config::plan::Plan;
 use millrace::config::project::{Project, SourceKind};
 use millrace::serve::ServeError;
 use millrace::serve::admin::graph::{Advance, Edge, Graph, PartitionNode, ServiceNode, SourceNode, ViewNode};
-use millrace::serve::admin::{self, Admin};
+use millrace::serve::admin::{self, Admin, RebuildReport, Rebuilding, ViewReport};
 use millrace::store::dead_letter::DeadLetterReader;
 use millrace::time::{Clock, Micros, rfc3339};
 use millrace::topology::Running;
 use millrace::topology::board::{Board, PartitionStatus, State};
+use millrace::topology::rebuilding::{Progress, Rebuilds, ViewProgress};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -65,6 +66,7 @@ impl Administering {
             reads: Arc::new(again),
             views: plan.views.iter().map(|view| view.name.clone()).collect(),
             graph: Arc::new(move || wiring.graph(now.now(), &entities, &services)),
+            online: Arc::new(Online(running.rebuilds().clone())),
             clock: clock.clone(),
         };
         let (stop, stopped) = watch::channel(false);
@@ -76,6 +78,23 @@ impl Administering {
     pub(super) async fn end(self) -> Result<()> {
         self.stop.send_replace(true);
         Ok(self.task.await.context("the admin listener died")??)
+    }
+}
+
+/// The topology's rebuilds, as HTTP asks for them.
+struct Online(Arc<Rebuilds>);
+
+impl Rebuilding for Online {
+    fn ask(&self, view: Option<&str>) -> Result<u64, String> {
+        self.0.ask(view).map_err(|error| error.to_string())
+    }
+
+    fn report(&self) -> RebuildReport {
+        let Progress { asked, over, views, failed, .. } = self.0.progress();
+        let view = |(name, view): (String, ViewProgress)| {
+            (name, ViewReport { done: view.done, chunks: view.chunks, rows: view.rows })
+        };
+        RebuildReport { asked, over, views: views.into_iter().map(view).collect(), failed }
     }
 }
 

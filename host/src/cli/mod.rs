@@ -6,6 +6,7 @@ mod dead_letters;
 mod graph;
 mod held;
 mod log;
+mod online;
 mod project;
 mod recovery;
 mod run;
@@ -20,8 +21,12 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use millrace::simulate::{self, SimulateArgs};
 use millrace::time::{Clock, SystemClock};
+use millrace::topology::TopologyError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// The exit code of a run that was stopped without a last checkpoint, since something was away: EX_TEMPFAIL of sysexits.
+const TRY_AGAIN: u8 = 75;
 
 const ABOUT: &str = "\
 Event streams in, features out, with logic that you bring as WebAssembly components.
@@ -60,6 +65,8 @@ enum Command {
     Log(log::LogArgs),
     /// Show what reads what in a running project, and how far each has come
     Graph(graph::GraphArgs),
+    /// Rebuild a project's online store from its offline log
+    Online(online::OnlineArgs),
     /// List a project's dead letters, the rows in error; show one; replay them
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Begin, build, check, run and test UDFs by themselves
@@ -87,6 +94,7 @@ pub(super) fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Log(args) => log::log(&args),
         Command::Graph(args) => graph::graph(&args),
+        Command::Online(args) => online::online(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
         Command::Udf(args) => udf::udf(args),
         Command::Simulate(args) => simulate(args),
@@ -95,7 +103,10 @@ pub(super) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(TopologyError::GaveUp { .. }) => ExitCode::from(TRY_AGAIN),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool, room: 
                 bail!("{}", refusal(project, &found));
             }
             // Read before anything is cut back, since reading verifies it.
-            let resume = Resume::from_commit(plan, &store, commit, epoch)?;
+            let resume = Resume::from_commit(plan, &store, commit, epoch, streamed_beyond(project))?;
             tell(commit, &found);
             found.unused.iter().for_each(|stage| store.forget(stage));
             resume
@@ -57,8 +57,14 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool, room: 
     let term = store.next_term()?;
     let keeps = plan.sources.iter().any(|source| !source.kind.is_kept());
     let input = if keeps { Some(InputLog::open(&project.data_dir.join("input"))?.within(room)) } else { None };
-    let state = State { store, term, resume, before: recovery.commit, input };
+    let followed = Some(project.data_dir.join("followed"));
+    let state = State { store, term, resume, before: recovery.commit, input, followed };
     Ok(Recovered { state, folder: project.folder.clone() })
+}
+
+/// How much state is read whole at a start: as parts, and once more in the operators.
+fn streamed_beyond(project: &Project) -> Option<u64> {
+    project.runtime.memory.map(|memory| memory / 8)
 }
 
 impl Recovered {

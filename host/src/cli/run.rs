@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use millrace::config::plan::{OutputPlan, OutputTarget, Plan};
-use millrace::config::project::{Layout, OnlineStore, Project};
+use millrace::config::project::Project;
 use millrace::config::units::parse_duration;
 use millrace::room::Reserve;
 use millrace::sink::json_lines::JsonLinesSink;
@@ -17,21 +17,23 @@ use millrace::sink::subscribers::{Hub, StreamKind};
 use millrace::sink::{Sink, SinkError};
 use millrace::store::dead_letter::{DeadLetterWriter, Limits};
 use millrace::store::log::LogWriter;
-use millrace::store::online::embedded::EmbeddedStore;
-use millrace::store::online::redis::{KeyVersion, RedisOptions, RedisStore};
-use millrace::store::online::{OnlineReader, OnlineWriter};
+use millrace::store::online::OnlineReader;
 use millrace::store::state::StateStore;
 use millrace::time::{Clock, SECOND, SystemClock};
 use millrace::topology::keeper::Summary;
 use millrace::topology::outlets::Outlets;
-use millrace::topology::{self, Start};
+use millrace::topology::{self, Memory, Start};
 
 use super::administering::{self, Administering};
 use super::held::LOCK;
+use super::online::Online;
 use super::project::ProjectArgs;
 use super::recovery::{self, Recovered};
 use super::serving::{self, Reads, Serving};
 use super::stop_on_signal;
+
+/// How long calls that are under way may take at the end.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Run a project: read its sources, keep its features, serve them
 #[derive(Debug, Args)]
@@ -43,7 +45,8 @@ Examples:
 
 A run that is started again goes on where its last checkpoint was, whatever ended it; to begin afresh, name another
 folder: --set project.data-dir=data2. Ctrl-C or SIGTERM finishes what was read, makes a last checkpoint and exits 0 (1 if
-a view had stopped); once more exits at once.")]
+a view had stopped; 75 if a store or a topic is away for longer than checkpoint.stop-timeout: nothing is lost, and the
+next run goes on from the checkpoint before); once more exits at once.")]
 pub(super) struct RunArgs {
     #[command(flatten)]
     project: ProjectArgs,
@@ -88,7 +91,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     recovered.begin(outlets.log.as_ref(), &outlets.dead_letters)?;
     let letters = outlets.dead_letters.reader();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stop = stop_on_signal().context("signals")?;
         let bounded = plan.sources.iter().all(|source| source.kind.is_bounded());
@@ -105,7 +108,9 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             workers: workers(&project),
             batch_rows: project.runtime.batch_rows,
             max_skew: project.runtime.max_skew,
+            memory: memory(&project),
             interval: project.checkpoint.interval,
+            stop_timeout: project.checkpoint.stop_timeout,
             until_idle: args.until_idle,
             outlets,
             clock: clock.clone(),
@@ -127,7 +132,10 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
         }
         admin.end().await?;
         stopped_views(&summary)
-    })
+    });
+    // A call that never returns is not waited for.
+    runtime.shutdown_timeout(LEAVE);
+    done
 }
 
 /// One owner of a project's state.
@@ -153,6 +161,16 @@ fn workers(project: &Project) -> usize {
     }
 }
 
+/// How much of the operators' state is in memory, and where the rest is.
+fn memory(project: &Project) -> Option<Memory> {
+    let folder = project.data_dir.join("spill");
+    if project.runtime.memory.is_none() {
+        // What a run with a limit has left means nothing.
+        std::fs::remove_dir_all(&folder).ok();
+    }
+    project.runtime.memory.map(|limit| Memory { limit, folder })
+}
+
 /// Opens everything that rows go to.
 pub(super) fn open(
     project: &Project,
@@ -162,22 +180,7 @@ pub(super) fn open(
     reserve: &Reserve,
 ) -> Result<(Outlets, Arc<dyn OnlineReader>)> {
     let room = reserve.room(&project.data_dir);
-    let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
-    let (online, reader): (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) = match &project.online.store.value {
-        OnlineStore::Embedded => {
-            let (writer, reader) =
-                EmbeddedStore::open_at(&project.data_dir.join("online"), &views, recovered.state.term)?;
-            (Box::new(writer.within(&room)), Arc::new(reader))
-        }
-        OnlineStore::Redis { url } => {
-            let Layout::Feast = project.online.layout;
-            let key_version = if project.online.key_version == 2 { KeyVersion::V2 } else { KeyVersion::V3 };
-            let options =
-                RedisOptions { key_version, term: recovered.state.term, ..RedisOptions::new(url, &plan.name) };
-            let (writer, reader) = RedisStore::open(options, &views)?;
-            (Box::new(writer), Arc::new(reader))
-        }
-    };
+    let Online { writer: online, filler, reader } = Online::open(project, plan, recovered.state.term, &room)?;
     let offline = plan.views.iter().any(|view| view.offline);
     let mut log = if offline { Some(LogWriter::open(&project.data_dir.join("log"))?.within(&room)) } else { None };
     if let Some(log) = &mut log {
@@ -197,7 +200,7 @@ pub(super) fn open(
     let services = plan.services.iter().map(|service| sinks(StreamKind::Service, &service.name, &service.outputs));
     let services = services.collect::<Result<_, _>>()?;
     let (outbox, publishing) = recovered.outboxes(plan)?;
-    Ok((Outlets { online, log, dead_letters, outputs, services, outbox, publishing }, reader))
+    Ok((Outlets { online, filler, log, dead_letters, outputs, services, outbox, publishing }, reader))
 }
 
 /// The streams that can be listened to, and the names of the views and services that cannot.

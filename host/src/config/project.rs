@@ -128,6 +128,8 @@ pub struct Runtime {
     pub batch_rows: usize,
     /// How far in event time a partition may be read ahead of the slowest that it meets; none: any distance.
     pub max_skew: Option<Duration>,
+    /// How many bytes of the operators' state are in memory; none: all of it.
+    pub memory: Option<u64>,
     /// How many bytes stay free on every disk that is written to.
     pub min_free: u64,
 }
@@ -139,6 +141,8 @@ pub struct Checkpoint {
     pub interval: Duration,
     /// How many epochs are kept.
     pub retain: usize,
+    /// How long a stop that was asked for may take before stores and topics that are away are no longer waited for.
+    pub stop_timeout: Duration,
 }
 
 /// `[dead-letters]`

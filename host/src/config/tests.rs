@@ -142,6 +142,7 @@ fn everything_that_can_be_said_is_read() {
     let project = read_here("everything.toml", text).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
     let folder = Path::new("/project");
     assert_eq!(project.data_dir, folder.join("state"));
+    assert_eq!(project.runtime.memory, Some(512 << 20));
     assert_eq!((project.runtime.shards, project.runtime.batch_rows, project.runtime.min_free), (2, 7, 1 << 30));
     assert_eq!(project.checkpoint.interval, Duration::from_secs(5));
     assert_eq!((project.dead_letters.max_age, project.dead_letters.max_size), (Duration::from_secs(86_400), 64 << 20));

@@ -8,6 +8,11 @@ pub(super) struct Changed {
 }
 
 impl Changed {
+    /// About how many bytes it holds.
+    pub(super) fn weight(&self) -> usize {
+        self.marked.capacity() + self.rows.capacity() * size_of::<u32>()
+    }
+
     /// A row has changed.
     pub(super) fn mark(&mut self, row: u32) {
         let at = row as usize;

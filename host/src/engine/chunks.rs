@@ -22,6 +22,7 @@ struct Chunk {
     columns: Vec<ArrayRef>,
     rows: usize,
     live: usize,
+    bytes: usize,
 }
 
 /// Rows of the same columns.
@@ -32,12 +33,18 @@ pub(super) struct Chunks {
     free: Vec<u32>,
     live: usize,
     total: usize,
+    bytes: usize,
 }
 
 impl Chunks {
     /// No rows; `kinds` are the columns' types.
     pub(super) fn new(kinds: Vec<DataType>) -> Self {
-        Self { kinds, chunks: Vec::new(), free: Vec::new(), live: 0, total: 0 }
+        Self { kinds, chunks: Vec::new(), free: Vec::new(), live: 0, total: 0, bytes: 0 }
+    }
+
+    /// About how many bytes it holds.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes + self.chunks.capacity() * size_of::<Chunk>()
     }
 
     /// How many rows there are.
@@ -47,7 +54,9 @@ impl Chunks {
 
     /// Takes a batch; its rows are then named by what comes back, one after the other.
     pub(super) fn add(&mut self, columns: &[ArrayRef], rows: usize) -> impl Iterator<Item = RowRef> + use<> {
-        let chunk = Chunk { columns: columns.to_vec(), rows, live: rows };
+        let bytes = columns.iter().map(held).sum();
+        let chunk = Chunk { columns: columns.to_vec(), rows, live: rows, bytes };
+        self.bytes += bytes;
         let number = match self.free.pop() {
             Some(number) => {
                 if let Some(slot) = self.chunks.get_mut(number as usize) {
@@ -71,9 +80,10 @@ impl Chunks {
         chunk.live = chunk.live.saturating_sub(1);
         self.live = self.live.saturating_sub(1);
         if chunk.live == 0 {
-            let rows = std::mem::take(chunk).rows;
+            let gone = std::mem::take(chunk);
             self.free.push(row.chunk);
-            self.total = self.total.saturating_sub(rows);
+            self.total = self.total.saturating_sub(gone.rows);
+            self.bytes = self.bytes.saturating_sub(gone.bytes);
         }
     }
 
@@ -125,6 +135,13 @@ impl Chunks {
         *self = fresh;
         Ok(())
     }
+}
+
+/// About what a column takes in memory.
+pub(crate) fn held(column: &ArrayRef) -> usize {
+    /// What an array has beside its values.
+    const ARRAY: usize = 128;
+    column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_buffer_memory_size()) + ARRAY
 }
 
 #[cfg(test)]

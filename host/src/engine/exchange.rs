@@ -22,6 +22,9 @@ mod model;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
+/// How many outputs of reading are held for the next epoch, at which sources are no longer read before that begins.
+const EARLY: usize = 4;
+
 /// A worker's part of the exchange: messages `M` to workers, outputs `O` to the keeper.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Exchange<M, O> {
@@ -29,10 +32,33 @@ pub struct Exchange<M, O> {
     held: Vec<Vec<VecDeque<M>>>,
     /// What the keeper had no room for.
     outputs: VecDeque<O>,
+    /// Whether a barrier of its own is on its way through the stages: what is read meanwhile is of the next epoch.
+    under_way: bool,
+    /// What reading gave the keeper meanwhile.
+    early: VecDeque<O>,
     /// By lane and sender, the inboxes that are not read: each behind a barrier, until that has come from all.
     closed: Vec<Vec<bool>>,
-    /// For each epoch how many senders' barriers have come on each lane.
-    barriers: BTreeMap<u64, Vec<usize>>,
+    /// How far the barriers of each epoch have come.
+    barriers: BTreeMap<u64, Alignment>,
+}
+
+/// How far the barriers of an epoch have come.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Alignment {
+    /// How many senders' have come on each lane.
+    counts: Vec<usize>,
+    /// The last lane on which it has gone on.
+    passed: usize,
+}
+
+/// A barrier that may go on once all that comes before it is given out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// The epoch.
+    pub epoch: u64,
+    /// The lanes on which it may go on, in this order, each once the stages that give on it have given all; one behind the
+    /// last stands for the epoch's end.
+    pub lanes: Range<usize>,
 }
 
 /// What follows from a barrier.
@@ -50,6 +76,8 @@ impl<M, O> Exchange<M, O> {
         Self {
             held: (0..lanes).map(|_| (0..workers).map(|_| VecDeque::new()).collect()).collect(),
             outputs: VecDeque::new(),
+            under_way: false,
+            early: VecDeque::new(),
             closed: vec![vec![false; workers]; lanes],
             barriers: BTreeMap::new(),
         }
@@ -60,9 +88,19 @@ impl<M, O> Exchange<M, O> {
         self.may_take_from(0)
     }
 
+    /// Whether events of sources may be taken: as above, and not too much of it has to wait for the next epoch.
+    pub fn may_take_events(&self) -> bool {
+        self.may_read() && self.early.len() < EARLY
+    }
+
     /// Whether an inbox may be read: it is not behind a barrier, and nothing is held that its messages lead to.
     pub fn may_take(&self, lane: usize, sender: usize) -> bool {
         self.may_take_from(lane + 1) && !self.is_closed(lane, sender)
+    }
+
+    /// Whether something may be given on a lane: nothing is held for it, for later ones and for the keeper.
+    pub fn may_give(&self, lane: usize) -> bool {
+        self.may_take_from(lane)
     }
 
     /// Whether time alone may have something given out: not while a barrier is on its way through the worker, since what
@@ -100,26 +138,74 @@ impl<M, O> Exchange<M, O> {
         self.outputs.push_back(output);
     }
 
-    /// Takes note of a barrier that was taken from an inbox: closes that, and says where the barrier goes on.
+    /// Begins an epoch: its barrier goes to all on the first lane, behind what was read.
+    pub fn begin(&mut self, barrier: impl Fn() -> M) {
+        self.hold_for_all(0, barrier);
+        self.under_way = true;
+    }
+
+    /// Holds what reading gives the keeper by itself, not by way of the stages: while a barrier is on its way through those it
+    /// waits for the end of their epoch.
+    pub fn give_read(&mut self, output: O) {
+        if self.under_way { self.early.push_back(output) } else { self.outputs.push_back(output) }
+    }
+
+    /// The last output of an epoch has been given: what was read meanwhile follows.
+    pub fn end(&mut self) {
+        self.under_way = false;
+        self.outputs.append(&mut self.early);
+    }
+
+    /// Takes note of a barrier that was taken from an inbox, and says where it goes on where all is given out by then.
     pub fn barrier(&mut self, lane: usize, sender: usize, epoch: u64) -> Passed {
+        self.note(lane, sender, epoch);
+        let mut all = Passed { lanes: 0..0, done: false };
+        while self.awaits().is_some() {
+            let passed = self.pass(epoch);
+            if !passed.lanes.is_empty() {
+                let start = if all.lanes.is_empty() { passed.lanes.start } else { all.lanes.start };
+                all.lanes = start..passed.lanes.end;
+            }
+            all.done |= passed.done;
+        }
+        all
+    }
+
+    /// Takes note of a barrier that was taken from an inbox, and closes that.
+    pub fn note(&mut self, lane: usize, sender: usize, epoch: u64) {
         if let Some(closed) = self.closed.get_mut(lane).and_then(|lane| lane.get_mut(sender)) {
             *closed = true;
         }
-        let (lanes, workers) = (self.closed.len(), self.closed.first().map_or(0, Vec::len));
-        let counts = self.barriers.entry(epoch).or_insert_with(|| vec![0; lanes]);
-        if let Some(count) = counts.get_mut(lane) {
+        let lanes = self.closed.len();
+        let new = || Alignment { counts: vec![0; lanes], passed: 0 };
+        let alignment = self.barriers.entry(epoch).or_insert_with(new);
+        if let Some(count) = alignment.counts.get_mut(lane) {
             *count += 1;
         }
-        let whole = counts.iter().take_while(|count| **count == workers).count();
-        if whole <= lane {
-            return Passed { lanes: 0..0, done: false };
+    }
+
+    /// A barrier that has come from all senders on all lanes up to some, and may go on.
+    pub fn awaits(&self) -> Option<Awaited> {
+        let workers = self.closed.first().map_or(0, Vec::len);
+        self.barriers.iter().find_map(|(epoch, alignment)| {
+            let whole = alignment.counts.iter().take_while(|count| **count == workers).count();
+            let lanes = alignment.passed + 1..whole + 1;
+            (!lanes.is_empty()).then_some(Awaited { epoch: *epoch, lanes })
+        })
+    }
+
+    /// All that comes before a barrier that is awaited is given out, up to the first of its lanes: it goes on there.
+    pub fn pass(&mut self, epoch: u64) -> Passed {
+        let lanes = self.closed.len();
+        let Some(alignment) = self.barriers.get_mut(&epoch) else { return Passed { lanes: 0..0, done: false } };
+        alignment.passed += 1;
+        let next = alignment.passed;
+        if next < lanes {
+            return Passed { lanes: next..next + 1, done: false };
         }
-        let done = whole == lanes;
-        if done {
-            self.barriers.remove(&epoch);
-            self.closed.iter_mut().flatten().for_each(|closed| *closed = false);
-        }
-        Passed { lanes: lane + 1..(whole + 1).min(lanes), done }
+        self.barriers.remove(&epoch);
+        self.closed.iter_mut().flatten().for_each(|closed| *closed = false);
+        Passed { lanes: 0..0, done: true }
     }
 
     /// Sends what there is room for: `to_keeper` gets outputs, `to_worker` messages with their lane and receiver, and each
@@ -192,10 +278,11 @@ impl Gathering {
         !self.workers.contains(&Attention::Listens)
     }
 
-    /// A worker has given out all of its epoch; true if that was the last one, and the epoch is over.
+    /// A worker has given out all of its epoch; true if that was the last one, and the epoch is over. None is once a worker
+    /// has gone before its end: its rows and its state would be missing.
     pub fn done(&mut self, worker: usize) -> bool {
         self.set(worker, Attention::Done);
-        let over = self.is_over();
+        let over = self.is_over() && !self.workers.contains(&Attention::Gone);
         if over {
             self.workers.iter_mut().filter(|worker| **worker == Attention::Done).for_each(|worker| {
                 *worker = Attention::Listens;

@@ -124,6 +124,19 @@ pub struct JoinOperator {
     /// R.
     right_until: Micros,
     left_until: Micros,
+    /// About how many bytes the event behind a row that waits has.
+    payload: usize,
+}
+
+/// R, by how far both sides have come and by what it was.
+pub fn right_until(left: Progress, right: Progress, before: Micros) -> Micros {
+    let until = match (right, left) {
+        (Progress::Active(time), _) => time,
+        (Progress::Ended, _) => AFTER_ALL,
+        (Progress::Idle, Progress::Active(time)) => time,
+        (Progress::Idle, _) => before,
+    };
+    until.max(before)
 }
 
 impl JoinOperator {
@@ -141,8 +154,47 @@ impl JoinOperator {
             arrived: BTreeSet::new(),
             right_until: BEFORE_ALL,
             left_until: BEFORE_ALL,
+            payload: 0,
             plan,
         }
+    }
+
+    /// One of the same plan, without rows.
+    pub(super) fn bare(&self) -> Self {
+        Self::new(self.plan.clone())
+    }
+
+    /// What a left row waits for.
+    pub fn wait(&self) -> Wait {
+        self.plan.wait
+    }
+
+    /// How many keys have versions, or rows that wait.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// About how many bytes its state takes.
+    pub fn weight(&self) -> usize {
+        /// What a time at which rows wait takes.
+        const TIME: usize = 64;
+        let versions = self.versions.capacity() * size_of::<Vec<Version>>()
+            + self.right.live().max(4 * self.keys.len()) * size_of::<Version>();
+        let waiting = self.left.live() * (size_of::<Waiting>() * 3 / 2 + self.payload) + self.waiting.len() * TIME;
+        let times = self.due.capacity() * size_of::<(Micros, u32)>()
+            + self.deadlines.capacity() * size_of::<(Micros, Micros)>()
+            + self.arrived.len() * TIME / 2;
+        let rows = self.left.weight() + self.right.weight();
+        self.keys.weight() + versions + waiting + times + rows + self.changed.weight()
+    }
+
+    /// The least R at which a row goes, and the least watermark of the left side at which a version may.
+    pub(super) fn next(&self) -> (Option<Micros>, Option<Micros>) {
+        let waits = self.waiting.keys().next();
+        let goes = self.due.peek().map(|Reverse((time, _))| *time);
+        // What a row that waits holds back is looked at when that goes.
+        let goes = goes.filter(|time| waits.is_none_or(|waits| time <= waits));
+        (waits.map(|time| time.saturating_add(1)), goes.map(|time| time.saturating_add(self.plan.reach)))
     }
 
     /// How many rows wait.
@@ -174,6 +226,7 @@ impl JoinOperator {
             Wait::AtMost(longest) => now.saturating_add(longest),
             Wait::Watermark | Wait::Nothing => Micros::MAX,
         };
+        self.payload = batch.lineage.payload();
         let rows = self.left.add(&batch.inputs, batch.len());
         let mut ready = Vec::new();
         for (at, row) in rows.enumerate() {
@@ -243,14 +296,18 @@ impl JoinOperator {
         right: Progress,
         out: &mut Vec<Rows>,
     ) -> Result<(), CallError> {
+        self.advance_to(watermark, right_until(left, right, self.right_until), out)
+    }
+
+    /// The same, where R is known.
+    pub(super) fn advance_to(
+        &mut self,
+        watermark: Micros,
+        right_until: Micros,
+        out: &mut Vec<Rows>,
+    ) -> Result<(), CallError> {
         self.left_until = self.left_until.max(watermark);
-        let until = match (right, left) {
-            (Progress::Active(time), _) => time,
-            (Progress::Ended, _) => AFTER_ALL,
-            (Progress::Idle, Progress::Active(time)) => time,
-            (Progress::Idle, _) => self.right_until,
-        };
-        self.right_until = self.right_until.max(until);
+        self.right_until = self.right_until.max(right_until);
         let mut ready = Vec::new();
         while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() < self.right_until) {
             ready.extend(entry.remove());
@@ -364,4 +421,4 @@ impl JoinOperator {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::engine) mod tests;

@@ -135,6 +135,37 @@ impl EncodedKeys {
         self.bytes.as_slice().get(range).unwrap_or_default()
     }
 
+    /// About how many bytes they take.
+    pub(super) fn weight(&self) -> usize {
+        let bounds = if let Bounds::Offsets(offsets) = &self.bounds { offsets.len() * size_of::<usize>() } else { 0 };
+        self.bytes.len() + bounds
+    }
+
+    /// Some of the keys of several batches, in the order named: each with its batch and its row.
+    pub(super) fn gather(batches: &[&Self], rows: &[(usize, usize)]) -> Self {
+        let of = |(batch, row): &(usize, usize)| batches.get(*batch).map_or(&[][..], |keys| keys.get(*row));
+        let fixed = |keys: &&Self| if let Bounds::Width(width) = keys.bounds { Some(width) } else { None };
+        let width =
+            batches.first().and_then(fixed).filter(|width| batches.iter().all(|keys| fixed(keys) == Some(*width)));
+        let bounds = match width {
+            Some(width) => Bounds::Width(width),
+            None => {
+                let ends = rows.iter().scan(0, |end, row| {
+                    *end += of(row).len();
+                    Some(*end)
+                });
+                Bounds::Offsets(std::iter::once(0).chain(ends).collect())
+            }
+        };
+        let mut bytes = Vec::with_capacity(width.unwrap_or(16) * rows.len());
+        rows.iter().for_each(|row| bytes.extend_from_slice(of(row)));
+        let null = |(batch, row): &(usize, usize)| batches.get(*batch).is_some_and(|keys| keys.is_null(*row));
+        let nulls = batches.iter().any(|keys| keys.nulls.is_some());
+        let nulls = nulls.then(|| rows.iter().map(|row| !null(row)).collect::<NullBuffer>());
+        let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+        Self { bytes: Buffer::from_vec(bytes), bounds, rows: rows.len(), nulls }
+    }
+
     /// Which rows have all parts of their key; none where all rows do.
     pub fn nulls(&self) -> Option<&NullBuffer> {
         self.nulls.as_ref()

@@ -23,12 +23,20 @@ pub(in crate::engine) struct KeyIndex {
     table: HashTable<u32>,
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// What the keys take on the heap.
+    heap: usize,
 }
 
 impl KeyIndex {
     /// How many keys are known.
     pub(in crate::engine) fn len(&self) -> usize {
         self.table.len()
+    }
+
+    /// About how many bytes it holds.
+    pub(in crate::engine) fn weight(&self) -> usize {
+        // A place of the table is a slot's number and a byte of its hash.
+        self.slots.capacity() * size_of::<Slot>() + self.table.capacity() * 5 + self.free.capacity() * 4 + self.heap
     }
 
     /// The slot of a key, made if it is new; a new one has no reference yet. `hash` is the key's, always the same.
@@ -39,6 +47,7 @@ impl KeyIndex {
         match self.table.entry(hash, same, rehash) {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(vacant) => {
+                self.heap += allocated(key.len());
                 let fresh = Slot { hash, key: key.into(), references: 0, newest: Micros::MIN };
                 let number = match self.free.pop() {
                     Some(number) => {
@@ -111,9 +120,15 @@ impl KeyIndex {
         if let Ok(found) = self.table.find_entry(hash, |other| *other == number) {
             found.remove();
             self.free.push(number);
+            self.heap = self.heap.saturating_sub(allocated(key.len()));
         }
         Some(key)
     }
+}
+
+/// About what a value of that length takes on the heap.
+pub(in crate::engine) fn allocated(length: usize) -> usize {
+    length.next_multiple_of(16)
 }
 
 #[cfg(test)]
@@ -137,5 +152,6 @@ mod tests {
         let c = keys.slot(1, b"c");
         assert_eq!(c, a, "the free slot is used again");
         assert_eq!((keys.key(b), keys.key(c)), (&b"b"[..], &b"c"[..]));
+        assert_eq!(keys.heap, 32);
     }
 }

@@ -162,6 +162,23 @@ impl Lineage {
         })
     }
 
+    /// About how many bytes the event behind a row has, as it keeps them in memory.
+    pub fn payload(&self) -> usize {
+        match self {
+            Self::Events { raw, .. } => per_event(raw),
+            Self::Mixed(traces) => traces.first().map_or(0, Trace::payload),
+        }
+    }
+
+    /// About how many bytes it takes, with the events' own.
+    pub fn weight(&self) -> usize {
+        let row = match self {
+            Self::Events { created, .. } => 12 + if created.is_some() { 8 } else { 0 },
+            Self::Mixed(_) => size_of::<Trace>(),
+        };
+        self.len() * (row + self.payload())
+    }
+
     /// Raises, for each partition of a source that rows come from, the offset after the last of them.
     pub fn raise(&self, next: &mut BTreeMap<Origin, i64>) {
         let mut raise = |position: Position| {
@@ -188,6 +205,11 @@ impl Lineage {
 }
 
 impl Trace {
+    /// About how many bytes its event has.
+    pub(super) fn payload(&self) -> usize {
+        self.event.as_ref().map_or(0, |(raw, _)| per_event(raw))
+    }
+
     /// The dead letter of the row.
     pub fn dead_letter(&self, reason: DeadReason, detail: String) -> DeadLetter {
         match &self.event {
@@ -278,6 +300,15 @@ impl BatchOf {
 
     fn raw(self, origin: Origin) -> RawBatch {
         RawBatch { origin, data: Bytes::from(self.data), ..self.raw }
+    }
+}
+
+/// What a batch of events takes in memory, by event.
+fn per_event(raw: &RawBatch) -> usize {
+    match &raw.rows {
+        Some(rows) => rows.get_array_memory_size() / rows.num_rows().max(1),
+        // With its span, offset and arrival.
+        None => raw.data.len() / raw.spans.len().max(1) + 24,
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod aggregate;
 mod changed;
 pub mod checkpoint;
-mod chunks;
+pub mod chunks;
 pub mod combine;
 pub mod decode;
 pub mod dedup;
@@ -20,6 +20,8 @@ mod keys;
 pub mod lateness;
 pub mod latest;
 pub mod lineage;
+pub mod operator;
+pub mod paging;
 pub mod pieces;
 pub mod rows;
 pub mod skew;

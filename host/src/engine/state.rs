@@ -28,7 +28,7 @@ use crate::time::Micros;
 /// The table of what is not by key.
 pub const SHARD: u16 = u16::MAX;
 
-/// The table of what a shard says anew with every export, by key: the last part of each shard is all it has.
+/// The table of what a shard says anew with every export, by key: behind the [`SHARD`] of its last export is all it has.
 pub(super) const OF_SHARD: u16 = u16::MAX - 1;
 
 /// The name of the first column of a part with keys.
@@ -140,6 +140,17 @@ pub(super) fn marks(parts: &[Part]) -> Result<Option<Vec<Micros>>, CallError> {
     Ok(last.into_values().reduce(least))
 }
 
+/// The parts without what a shard has said anew since: of `OF_SHARD` those alone that come behind the last [`SHARD`]
+/// of their shard.
+pub fn last_words(parts: &[Part]) -> impl Iterator<Item = &Part> {
+    let of_shard = parts.iter().zip(0_usize..).filter(|(part, _)| part.table == SHARD);
+    let begins: BTreeMap<i64, usize> = of_shard.map(|(part, at)| (part.number, at)).collect();
+    let counts = move |part: &Part, at: usize| {
+        part.table != OF_SHARD || begins.get(&part.number).is_none_or(|begins| at > *begins)
+    };
+    parts.iter().zip(0_usize..).filter(move |(part, at)| counts(part, *at)).map(|(part, _)| part)
+}
+
 /// A column of fixed-width values.
 pub(super) fn numbers<T: ArrowPrimitiveType>(column: Option<&ArrayRef>) -> Result<&PrimitiveArray<T>, CallError> {
     column.and_then(|column| column.as_primitive_opt::<T>()).ok_or_else(foreign)
@@ -158,6 +169,13 @@ fn named(columns: &[ArrayRef]) -> impl Iterator<Item = (String, ArrayRef)> {
 #[cfg(test)]
 pub(super) mod testing {
     use super::{Part, Stateful};
+
+    /// A part as it comes back from where it is kept: cut anywhere.
+    pub(in crate::engine) fn cut(part: &Part) -> impl Iterator<Item = Part> {
+        let (rows, middle) = (part.rows.num_rows(), part.rows.num_rows() / 2);
+        let cut = |start: usize, end: usize| Part { rows: part.rows.slice(start, end - start), ..*part };
+        [cut(0, middle), cut(middle, rows)].into_iter().filter(|part| part.rows.num_rows() > 0)
+    }
 
     /// All parts since the last whole export.
     #[derive(Default)]
@@ -180,7 +198,9 @@ pub(super) mod testing {
             if whole {
                 self.parts.clear();
             }
-            operator.export(whole, &mut self.parts).unwrap();
+            let mut parts = Vec::new();
+            operator.export(whole, &mut parts).unwrap();
+            self.parts.extend(parts.iter().flat_map(cut));
             if crash {
                 *operator = fresh();
                 operator.import(&self.parts).unwrap();

@@ -192,6 +192,11 @@ async fn a_frame_that_does_not_fit_is_refused_and_says_why() {
         let answer = server.request_with("POST", "/push", &header, good.to_string().as_bytes()).await;
         assert_eq!(code(&answer), (422, "bad-idempotency-key".into()), "{key}");
     }
+    setup.store.be_full(true);
+    let answer = server.post("/push", &good).await;
+    assert_eq!(code(&answer), (503, "no-room".into()));
+    assert!(answer.body.contains("none of the rows were taken") && !answer.body.contains("secret"), "{}", answer.body);
+    setup.store.be_full(false);
     setup.store.close_pushes();
     assert_eq!(code(&server.post("/push", &good).await), (503, "source-unavailable".into()));
 }

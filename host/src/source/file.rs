@@ -6,10 +6,12 @@
 //!
 //! A file that is **followed** is read on as it grows (`reader`), and is waited for while it is not there. Where another
 //! file has taken its name, the rest of the old one is read first; one that was cut short is read from its beginning.
-//! Positions go on counting through all of that. It never ends by itself.
+//! Positions go on counting through all of that, and a start finds the file that a position is in, whatever its name is by
+//! then (`trail`). It never ends by itself.
 
 mod cutter;
 mod reader;
+mod trail;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,12 +40,15 @@ pub struct Options {
     pub follow: bool,
     /// Where one event ends and the next begins.
     pub cut: Cut,
+    /// Where it is kept which files have been read, of one that is followed; none: nowhere, and a file that was rotated
+    /// cannot be gone on with after a restart.
+    pub trail: Option<PathBuf>,
 }
 
 impl Options {
     /// The file's lines, from the first to the last.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), start: 0, follow: false, cut: Cut::Lines }
+        Self { path: path.into(), start: 0, follow: false, cut: Cut::Lines, trail: None }
     }
 }
 

@@ -7,11 +7,11 @@
 //! that meets others.
 //!
 //! Always true: a partition counts as silent only for as long as its reader has waited for events and nothing of it is
-//! on its way; so neither a full lane nor a pause makes it idle. Plain atomics but for the waiting itself; a reader that
-//! is held looks again every tenth of a second whatever it hears.
+//! on its way; so neither a full lane nor a pause makes it idle. Plain atomics but for the waiting itself, and the list of
+//! partitions, which grows with a topic; a reader that is held looks again every tenth of a second whatever it hears.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -59,8 +59,8 @@ struct SourceFlow {
     traits: SourceTraits,
     /// When it was started.
     begun: Micros,
-    /// There once the source has told of them.
-    partitions: OnceLock<Box<[PartitionFlow]>>,
+    /// Those that the source has told of; none before it has.
+    partitions: RwLock<Vec<Arc<PartitionFlow>>>,
 }
 
 #[derive(Debug)]
@@ -88,10 +88,11 @@ impl SourceFlow {
     /// The least time at which one of its partitions is waited for.
     fn slowest(&self, now: Micros) -> Option<Micros> {
         let bounded = self.traits.bounded;
-        let Some(partitions) = self.partitions.get() else {
+        let partitions = self.partitions();
+        if partitions.is_empty() {
             let begun = self.begun;
             return Reach { newest: BEFORE_ALL, bounded, out: false, begun, waiting_since: None }.waited_for(now);
-        };
+        }
         let reach = |partition: &PartitionFlow| Reach {
             newest: partition.newest.load(Ordering::SeqCst),
             bounded,
@@ -101,30 +102,37 @@ impl SourceFlow {
         };
         partitions.iter().filter_map(|partition| reach(partition).waited_for(now)).min()
     }
+
+    fn partitions(&self) -> RwLockReadGuard<'_, Vec<Arc<PartitionFlow>>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Flow {
     /// None of the sources, which start at `now`, has told of its partitions. Without `max_skew` all may always be read.
     pub fn new(max_skew: Option<Micros>, sources: Vec<SourceTraits>, now: Micros) -> Self {
-        let source = |traits| SourceFlow { traits, begun: now, partitions: OnceLock::new() };
+        let source = |traits| SourceFlow { traits, begun: now, partitions: RwLock::default() };
         let sources = sources.into_iter().map(source).collect();
         Self { max_skew, sources, held: AtomicUsize::new(0), moved: Notify::new() }
     }
 
-    /// The source has so many partitions, and begins to read them.
+    /// The source has so many partitions, and begins to read those that it has not told of. Those that come when others
+    /// have begun are idle until they have given something.
     pub(super) fn announce(&self, source: u16, count: u32, now: Micros) {
-        let partition = |_| PartitionFlow {
+        let Some(source) = self.sources.get(usize::from(source)) else { return };
+        let mut partitions = source.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        let grows = !partitions.is_empty();
+        let partition = || PartitionFlow {
             begun: now,
             newest: AtomicI64::new(BEFORE_ALL),
-            out: AtomicBool::new(false),
+            out: AtomicBool::new(grows),
             waiting_since: AtomicI64::new(now),
             under_way: AtomicU64::new(0),
             room: Notify::new(),
             held: AtomicBool::new(false),
         };
-        if let Some(source) = self.sources.get(usize::from(source)) {
-            source.partitions.get_or_init(|| (0..count).map(partition).collect());
-        }
+        let count = usize::try_from(count).unwrap_or(usize::MAX).max(partitions.len());
+        partitions.resize_with(count, || Arc::new(partition()));
     }
 
     /// The reader has events, and waits for none until it [has given](Self::given) them.
@@ -161,7 +169,7 @@ impl Flow {
     /// Whether a partition may have to wait for others at all.
     fn is_in_step(&self, origin: Origin) -> bool {
         let Some(source) = self.sources.get(usize::from(origin.source)) else { return false };
-        let alone = || source.partitions.get().is_some_and(|partitions| partitions.len() == 1);
+        let alone = || source.partitions().len() == 1;
         let meets = match source.traits.meets.as_slice() {
             [] => false,
             [own] if *own == origin.source => !alone(),
@@ -179,7 +187,7 @@ impl Flow {
         if !self.is_ahead(origin, clock.now()) {
             return;
         }
-        let _held = Held::new(self, partition);
+        let _held = Held::new(self, &partition);
         loop {
             // Listened to before looking, so that nothing is missed in between.
             let mut moved = std::pin::pin!(self.moved.notified());
@@ -225,8 +233,8 @@ impl Flow {
 
     /// How many partitions of a source are not read on for being ahead.
     pub fn held(&self, source: u16) -> usize {
-        let partitions = self.sources.get(usize::from(source)).and_then(|source| source.partitions.get());
-        partitions.into_iter().flatten().filter(|partition| partition.held.load(Ordering::SeqCst)).count()
+        let Some(source) = self.sources.get(usize::from(source)) else { return 0 };
+        source.partitions().iter().filter(|partition| partition.held.load(Ordering::SeqCst)).count()
     }
 
     /// Whether any partition is not read on for being ahead.
@@ -240,9 +248,9 @@ impl Flow {
         }
     }
 
-    fn partition(&self, origin: Origin) -> Option<&PartitionFlow> {
-        let partitions = self.sources.get(usize::from(origin.source))?.partitions.get()?;
-        partitions.get(usize::try_from(origin.partition).ok()?)
+    fn partition(&self, origin: Origin) -> Option<Arc<PartitionFlow>> {
+        let partitions = self.sources.get(usize::from(origin.source))?.partitions();
+        partitions.get(usize::try_from(origin.partition).ok()?).cloned()
     }
 }
 

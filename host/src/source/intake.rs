@@ -19,7 +19,8 @@ const LANE_EVENTS: usize = 32 * 1024;
 /// What a source tells the workers.
 #[derive(Debug)]
 pub enum Intake {
-    /// The source has these partitions, numbered from 0: all workers hear it, once, before anything else.
+    /// The source has these partitions, numbered from 0: all workers hear it before anything else, and again whenever
+    /// there are more.
     Partitions {
         /// Which source.
         source: u16,

@@ -6,6 +6,8 @@
 //! - A partition begins at the position that [`Options::positions`] names, else at [`Options::start`]; where the group's
 //!   committed offset stands does not count: what is kept of open windows belongs to the position that is kept with it. A position that the topic no
 //!   longer holds stops the source: going on elsewhere would lose or repeat events without a word.
+//! - A topic that grows is read on whole: new partitions from their first record, whatever [`Options::start`] says, since
+//!   all of it has come after the source began. So is one at a start that no position is known of, where others are.
 //! - Each partition has a queue and a task of its own, so one whose worker is slow holds up no other; librdkafka fetches
 //!   ahead as far as its queue's limit and no further. One that is ahead of others in event time is not read on, and after
 //!   a moment paused, so that nothing more of it is fetched.
@@ -27,6 +29,7 @@ use std::time::Duration;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -67,6 +70,8 @@ pub struct Options {
     pub start: Start,
     /// Positions by partition, from a checkpoint.
     pub positions: BTreeMap<u32, i64>,
+    /// How often the topic is asked whether it has more partitions.
+    pub refresh: Duration,
     /// Whether partitions end at the offsets that they end at on starting.
     pub bounded: bool,
     /// librdkafka's own properties; those that the source's promises rest on are refused.
@@ -84,6 +89,7 @@ impl Options {
             group: group.into(),
             start: Start::Earliest,
             positions: BTreeMap::new(),
+            refresh: Duration::from_secs(30),
             bounded: false,
             properties: BTreeMap::new(),
             beside: false,
@@ -132,18 +138,31 @@ impl Reading {
         let partitions = plan::find(&self.consumer, &self.options, &self.context).await?;
         let starts: Vec<i64> = partitions.iter().map(|partition| partition.start).collect();
         self.context.announce(&starts).await?;
-        self.assign(&partitions)?;
+        self.assign(&partitions, false)?;
         self.commits = Some(Commits::new(&self.options.topic, &partitions));
-        let count = partitions.len();
-        let (consumer, topic, context) = (self.consumer.clone(), self.options.topic.clone(), self.context.clone());
+        let (found, grown) = mpsc::channel(1);
+        let (consumer, options, context) = (self.consumer.clone(), self.options.clone(), self.context.clone());
         tokio::select! {
-            result = self.supervise(count) => result,
-            result = plan::watch_growth(&consumer, &topic, count, &context) => result,
+            result = self.supervise(starts, grown) => result,
+            result = plan::watch_growth(&consumer, &options, &context, partitions.len(), found) => result,
         }
     }
 
-    /// Gives each partition its queue, its start and its reader.
-    fn assign(&mut self, partitions: &[Partition]) -> Result<(), SourceError> {
+    /// The topic has more partitions: they are told of, idle until their first rows come, and read from then on.
+    async fn grow(&mut self, starts: &mut Vec<i64>, new: &[Partition]) -> Result<(), SourceError> {
+        starts.extend(new.iter().map(|partition| partition.start));
+        self.context.announce(starts).await?;
+        self.assign(new, true)?;
+        if let Some(commits) = &mut self.commits {
+            commits.grow(new);
+        }
+        let (source, topic) = (&self.context.name, &self.options.topic);
+        tracing::info!(source, topic, partitions = starts.len(), "the topic has grown, and all of it is read");
+        Ok(())
+    }
+
+    /// Gives each partition its queue, its start and its reader, beside those that are read already or in place of them.
+    fn assign(&mut self, partitions: &[Partition], beside: bool) -> Result<(), SourceError> {
         let mut assignment = TopicPartitionList::with_capacity(partitions.len());
         let context = self.context.clone();
         let refused = |error: KafkaError| context.refused(error.to_string());
@@ -164,16 +183,24 @@ impl Reading {
             };
             self.readers.spawn(reader.run(queue));
         }
-        self.consumer.assign(&assignment).map_err(refused)
+        let assigned = match beside {
+            true => self.consumer.incremental_assign(&assignment),
+            false => self.consumer.assign(&assignment),
+        };
+        assigned.map_err(refused)
     }
 
     /// Commits what is safe until all readers have ended and everything is.
-    async fn supervise(&mut self, partitions: usize) -> Result<(), SourceError> {
+    async fn supervise(
+        &mut self,
+        mut starts: Vec<i64>,
+        mut grown: mpsc::Receiver<Vec<Partition>>,
+    ) -> Result<(), SourceError> {
         let mut safe = self.context.safe.clone();
         let mut tick = interval(COMMIT_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut unsaid = false;
-        let mut ends = vec![0; partitions];
+        let mut ends = vec![0; starts.len()];
         loop {
             tokio::select! {
                 Some(ended) = self.readers.join_next() => match ended {
@@ -186,6 +213,10 @@ impl Reading {
                     Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                     Err(_) => return Err(SourceError::Stopped),
                 },
+                Some(new) = grown.recv() => {
+                    self.grow(&mut starts, &new).await?;
+                    ends.resize(starts.len(), 0);
+                }
                 _ = tick.tick() => self.commit(),
                 changed = safe.changed(), if !unsaid => unsaid = changed.is_err(),
             }

@@ -68,7 +68,8 @@ impl SourceContext {
         SourceError::Refused { source_name: self.name.clone(), cause: cause.into() }
     }
 
-    /// Tells of the source's partitions, by the offsets that they are read from: once, before anything else.
+    /// Tells of the source's partitions, by the offsets that they are read from: before anything else, and again, of all of
+    /// them, when there are more.
     ///
     /// # Errors
     /// [`SourceError::Stopped`] when the workers are gone, as the next two.

@@ -1,5 +1,5 @@
 //! Where features are kept: the online store, the offline log, the dead letters; the state that they are made of,
-//! and events that nobody else keeps.
+//! and events that nobody else keeps; and what of that state does not fit into memory.
 
 pub mod dead_letter;
 mod disk;
@@ -8,6 +8,7 @@ pub mod input;
 pub mod log;
 pub mod online;
 mod sealed;
+pub mod spill;
 pub mod state;
 
 use crate::error::{Blame, Fault};

@@ -22,6 +22,12 @@ mod pack;
 #[cfg(test)]
 mod tests;
 
+/// How parts become chunks, for whoever else keeps some.
+pub(super) mod chunks {
+    pub(in crate::store) use super::format::{Place, decode};
+    pub(in crate::store) use super::pack::pack;
+}
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -424,20 +430,67 @@ impl StateStore {
         stage: &str,
         take: &mut dyn FnMut(Part) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let Some(mark) = commit.stages.get(stage) else { return Ok(()) };
-        for written in &mark.epochs {
-            self.read_epoch(written, stage, take)?;
+        self.reader(commit, stage).map_or(Ok(()), |reader| reader.read(take))
+    }
+
+    /// What reads the parts of a stage that count for this commit, by itself and while they are retained; none where it
+    /// has none.
+    pub fn reader(&self, commit: &Commit, stage: &str) -> Option<StageReader> {
+        let mark = commit.stages.get(stage)?.clone();
+        Some(StageReader { disk: self.disk.clone(), parts: self.parts.clone(), stage: stage.to_owned(), mark })
+    }
+
+    /// Forgets what has been written of an epoch that does not come to count.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn abandon(&mut self, epoch: u64) -> Result<(), StoreError> {
+        if self.open.epoch != epoch {
+            return Ok(());
         }
+        for stage in std::mem::take(&mut self.open.stages).into_keys() {
+            self.remove_all(&self.parts, &prefix(epoch, &stage).unwrap_or_default())?;
+        }
+        self.there.remove(&epoch);
         Ok(())
+    }
+}
+
+/// Reads a stage's state.
+#[derive(Clone)]
+pub struct StageReader {
+    disk: Arc<Disk>,
+    parts: sled::Tree,
+    stage: String,
+    mark: StageMark,
+}
+
+impl std::fmt::Debug for StageReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StageReader").field("stage", &self.stage).field("mark", &self.mark).finish_non_exhaustive()
+    }
+}
+
+impl StageReader {
+    /// How many bytes there are.
+    pub fn bytes(&self) -> u64 {
+        self.mark.epochs.iter().map(|written| written.bytes).sum()
+    }
+
+    /// Hands all parts to `take`: see [`StateStore::read`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, take: &mut dyn FnMut(Part) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        self.mark.epochs.iter().try_for_each(|written| self.read_epoch(written, take))
     }
 
     fn read_epoch(
         &self,
         written: &Written,
-        stage: &str,
         take: &mut dyn FnMut(Part) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let epoch = written.epoch;
+        let (epoch, stage) = (written.epoch, self.stage.as_str());
         let damaged =
             |why: String| self.disk.damaged(format!("stage {stage}, epoch {epoch}, which is committed: {why}"));
         let prefix = prefix(epoch, stage).unwrap_or_default();

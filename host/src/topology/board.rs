@@ -6,7 +6,7 @@ mod places;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, Progress, combine};
 use crate::record::Origin;
@@ -18,6 +18,21 @@ pub use places::{PartitionStatus, State};
 /// Stands for an idle input in a cell; no event time is that great.
 const IDLE: i64 = i64::MAX - 1;
 
+/// How much state a view has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateOfView {
+    /// About how many bytes of it are in memory.
+    pub bytes: u64,
+    /// How many keys have some, as far as is known; a key counts once for each join before the view too.
+    pub keys: u64,
+    /// How many slices are not in memory.
+    pub cold: u64,
+    /// How many bytes those have on disk.
+    pub away: u64,
+    /// How often one was brought in, since the start.
+    pub loads: u64,
+}
+
 /// Progress by worker of each source, and of each view by shard.
 #[derive(Debug)]
 pub struct Board {
@@ -27,6 +42,8 @@ pub struct Board {
     meetings: Vec<Meeting>,
     /// The greatest event time that has come to each view, by shard.
     newest: Vec<AtomicI64>,
+    /// How much state each view has, by shard.
+    state: Vec<Mutex<StateOfView>>,
     places: Places,
     /// Final rows given out, by view.
     rows: Vec<AtomicU64>,
@@ -62,6 +79,7 @@ impl Board {
             views: cells(views),
             meetings: meetings.into_iter().map(|sources| Meeting { sources, come_to: BEFORE_ALL.into() }).collect(),
             newest: cells(views),
+            state: (0..views * workers).map(|_| Mutex::default()).collect(),
             places: Places::default(),
             rows: counts(),
             late: counts(),
@@ -163,6 +181,28 @@ impl Board {
                 cell.store(time, Ordering::Relaxed);
             }
         }
+    }
+
+    /// A shard of a view has so much state; the loads are those since the last call.
+    pub(super) fn state(&self, view: usize, shard: usize, state: StateOfView) {
+        if let Some(cell) = self.state.get(view * self.workers + shard) {
+            let mut known = cell.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = StateOfView { loads: known.loads + state.loads, ..state };
+        }
+    }
+
+    /// How much state a view has, as it was within the last second or so.
+    pub fn view_state(&self, view: usize) -> StateOfView {
+        let cells = self.state.iter().skip(view * self.workers).take(self.workers);
+        cells.map(|cell| *cell.lock().unwrap_or_else(PoisonError::into_inner)).fold(StateOfView::default(), |a, b| {
+            StateOfView {
+                bytes: a.bytes + b.bytes,
+                keys: a.keys + b.keys,
+                cold: a.cold + b.cold,
+                away: a.away + b.away,
+                loads: a.loads + b.loads,
+            }
+        })
     }
 
     /// The greatest event time of what a view reads; none before its first row.

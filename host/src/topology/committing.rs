@@ -4,7 +4,8 @@
 //! ```text
 //!   keeper ── all shards are at the barrier, all that came before is safe ──▶ parts ─▶ record ─▶ topics ─▶ sources, coordinator
 //! ```
-//! The keeper goes on with the next epoch's rows meanwhile; at most one epoch waits here. Always true: a topic gets
+//! Parts are written as they come, so that not all of a checkpoint is in memory. The keeper goes on with the next
+//! epoch's rows meanwhile; at most one epoch waits here. Always true: a topic gets
 //! messages, and a source hears that positions are safe, only when the record that names them is on disk. Without a store nothing outlives the
 //! process, and an epoch counts as soon as it is here.
 
@@ -37,14 +38,32 @@ pub(super) struct Committed {
     pub(super) whole: Option<Arc<[bool]>>,
 }
 
+/// How many messages wait: the parts of a project's stages that are in one piece, as a rule.
+const WAITING: usize = 64;
+
+/// What the keeper hands on.
+pub(super) enum Kept {
+    /// State of the epoch that is under way: of a stage what has changed, or a piece of all there is.
+    Parts {
+        /// The epoch.
+        epoch: u64,
+        /// The stage's index.
+        stage: usize,
+        /// Some of its state.
+        parts: Vec<Part>,
+        /// Whether all pieces together are all there is.
+        whole: bool,
+    },
+    /// All shards have come to its end, and all parts of it have come.
+    Epoch(Epoch),
+}
+
 /// An epoch that all shards have come to the end of.
 pub(super) struct Epoch {
     /// Its number.
     pub(super) number: u64,
     /// How far each partition had been read.
     pub(super) partitions: Vec<(Origin, PartitionMark)>,
-    /// What the stages exported, by their index, and whether that is all they have.
-    pub(super) parts: Vec<(usize, Vec<Part>, bool)>,
     /// How far log, dead letters and outputs had come.
     pub(super) outlets: OutletMarks,
     /// The sources that must not hear of it, since a view that they feed has stopped.
@@ -96,6 +115,8 @@ pub(super) struct Committer {
     pub(super) stop: Stop,
     /// The present.
     pub(super) clock: Arc<dyn Clock>,
+    /// How many bytes of the epoch's state have been written.
+    pub(super) written: u64,
 }
 
 /// The thread's end.
@@ -106,36 +127,45 @@ impl Committer {
     ///
     /// # Errors
     /// The thread could not be started.
-    pub(super) fn start(mut self) -> Result<(Sender<Epoch>, Handle), TopologyError> {
-        let (sender, epochs) = bounded::<Epoch>(1);
+    pub(super) fn start(mut self) -> Result<(Sender<Kept>, Handle), TopologyError> {
+        let (sender, messages) = bounded::<Kept>(WAITING);
         let run = move || {
             // What the last owner had committed and did not send.
             self.publish()?;
-            for epoch in epochs {
-                self.commit(epoch)?;
+            for message in messages {
+                match message {
+                    Kept::Parts { epoch, stage, parts, whole } => self.write(epoch, stage, &parts, whole)?,
+                    Kept::Epoch(epoch) => self.commit(epoch)?,
+                }
             }
             Ok(())
         };
         Ok((sender, spawn("committer", run)?))
     }
 
+    fn write(&mut self, epoch: u64, stage: usize, parts: &[Part], whole: bool) -> Result<(), TopologyError> {
+        if let (Some(store), Some(id)) = (&mut self.store, self.stages.get(stage)) {
+            self.written += store.write(epoch, id, parts, whole)?.bytes;
+        }
+        Ok(())
+    }
+
     fn commit(&mut self, epoch: Epoch) -> Result<(), TopologyError> {
         let began = self.clock.now();
         let number = epoch.number;
+        let written = std::mem::take(&mut self.written);
         if !epoch.counts {
+            if let Some(store) = &mut self.store {
+                store.abandon(number)?;
+            }
             self.tell(&epoch);
             return Ok(());
         }
         if let Some(mut store) = self.store.take() {
-            let mut written = 0;
             // The keeper sends an epoch when all shards have written and all outputs are safe.
             let mut protocol = Protocol::begin(number, 0);
             let settled = protocol.done(Step::Settle);
             settled.map_err(|error| TopologyError::Thread(error.to_string()))?;
-            for (stage, parts, whole) in &epoch.parts {
-                let Some(id) = self.stages.get(*stage) else { continue };
-                written += store.write(number, id, parts, *whole)?.bytes;
-            }
             store.commit(&mut protocol, self.record(&epoch))?;
             if let Some(publishing) = &mut self.publishing {
                 publishing.committed(&epoch.outlets.outboxes);
@@ -208,8 +238,9 @@ impl Committer {
             }
             let own = epoch.partitions.iter().filter(|(origin, _)| usize::from(origin.source) == index);
             let offsets: BTreeMap<u32, i64> = own.map(|(origin, mark)| (origin.partition, mark.next_offset)).collect();
-            // Partitions are numbered from 0 and all of them are there.
-            safe.send_replace(offsets.into_values().collect());
+            // Partitions are numbered from 0; of those that have just come not all may be there yet.
+            let known = (0..).zip(offsets).take_while(|(number, (partition, _))| number == partition);
+            safe.send_replace(known.map(|(_, (_, offset))| offset).collect());
         }
         let whole = self.store.as_ref().map(|store| self.stages.iter().map(|stage| store.wants_whole(stage)).collect());
         self.committed.send_replace(Committed { epoch: epoch.number, whole });

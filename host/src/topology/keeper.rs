@@ -13,9 +13,10 @@ use tokio::sync::watch;
 
 use super::board::Board;
 use super::combining::Combining;
-use super::committing::{self, Committed, Committer, Epoch};
+use super::committing::{self, Committed, Committer, Epoch, Kept};
 use super::message::Output;
 use super::outlets::{Outlets, Writing};
+use super::rebuilding::Watch;
 use super::{Stop, TopologyError};
 use crate::config::plan::Plan;
 use crate::engine::checkpoint::PartitionMark;
@@ -48,7 +49,7 @@ pub(super) struct Keeper {
     plan: Arc<Plan>,
     writing: Writing,
     board: Arc<Board>,
-    committer: Sender<Epoch>,
+    committer: Sender<Kept>,
     /// How the committer ended; none once that is known.
     committing: Option<committing::Handle>,
     committed: watch::Receiver<Committed>,
@@ -57,7 +58,6 @@ pub(super) struct Keeper {
     combining: Combining,
     /// What has come of the epoch at the workers' barriers.
     partitions: Vec<(Origin, PartitionMark)>,
-    parts: Vec<(usize, Vec<Part>, bool)>,
     summary: Summary,
 }
 
@@ -75,19 +75,21 @@ pub(super) struct Keeping {
     pub(super) services: Vec<Vec<Part>>,
     /// The first epoch.
     pub(super) epoch: u64,
+    /// Notices that the online store was emptied.
+    pub(super) watch: Option<Watch>,
 }
 
 impl Keeper {
     pub(super) fn new(keeping: Keeping) -> Result<Self, TopologyError> {
-        let Keeping { plan, outlets, board, clock, stop, workers, committer, committed, services, epoch } = keeping;
+        let Keeping { plan, outlets, board, clock, stop, workers, committer, committed, services, epoch, watch } =
+            keeping;
         let summary = Summary { rows: vec![0; plan.views.len()], ..Summary::default() };
         let mut combining = Combining::new(&plan, workers)?;
         combining.resume(&services)?;
         let away = committer.away.clone();
         let (committer, committing) = committer.start()?;
-        let (partitions, parts) = (Vec::new(), Vec::new());
         Ok(Self {
-            writing: Writing { plan: plan.clone(), outlets, clock, stop, epoch },
+            writing: Writing { plan: plan.clone(), outlets, clock, stop, epoch, watch, wrote: false },
             plan,
             board,
             committer,
@@ -95,8 +97,7 @@ impl Keeper {
             committed,
             away,
             combining,
-            partitions,
-            parts,
+            partitions: Vec::new(),
             summary,
         })
     }
@@ -155,7 +156,7 @@ impl Keeper {
                 self.writing.dead(&letters)?;
             }
             Output::Read { partitions } => self.partitions.extend(partitions),
-            Output::State { stage, parts, whole } => self.parts.push((usize::from(stage), parts, whole)),
+            Output::State { stage, parts, whole } => self.state(usize::from(stage), parts, whole)?,
             Output::ShardDone { .. } => {}
         }
         Ok(())
@@ -207,20 +208,37 @@ impl Keeper {
         let whole = self.committed.borrow().whole.clone();
         if let Some(whole) = whole {
             let services = self.combining.export(|service| whole.get(stages + service) == Some(&true))?;
-            let services = services.into_iter().enumerate();
-            self.parts.extend(services.map(|(index, (parts, whole))| (stages + index, parts, whole)));
+            for (index, (parts, whole)) in services.into_iter().enumerate() {
+                self.state(stages + index, parts, whole)?;
+            }
         }
         let epoch = Epoch {
             number,
             partitions: std::mem::take(&mut self.partitions),
-            parts: std::mem::take(&mut self.parts),
             outlets: self.writing.marks(),
             held_back: (0..self.plan.sources.len()).map(|source| self.feeds_a_stopped_view(source)).collect(),
-            counts: (0..self.plan.views.len()).all(|view| self.board.stopped(view).is_none()),
+            counts: self.counts(),
         };
         self.writing.epoch = number + 1;
         self.summary.epochs += 1;
-        match self.committer.send(epoch) {
+        self.hand_on(Kept::Epoch(epoch))
+    }
+
+    /// Whether the epoch that is under way may count.
+    fn counts(&self) -> bool {
+        (0..self.plan.views.len()).all(|view| self.board.stopped(view).is_none())
+    }
+
+    /// State of the epoch that is under way.
+    fn state(&mut self, stage: usize, parts: Vec<Part>, whole: bool) -> Result<(), TopologyError> {
+        if !self.counts() {
+            return Ok(());
+        }
+        self.hand_on(Kept::Parts { epoch: self.writing.epoch, stage, parts, whole })
+    }
+
+    fn hand_on(&mut self, kept: Kept) -> Result<(), TopologyError> {
+        match self.committer.send(kept) {
             Ok(()) => Ok(()),
             // It is gone only if it has failed.
             Err(_) => committed(self.committing.take()).and(Err(TopologyError::Stopped)),

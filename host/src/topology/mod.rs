@@ -16,8 +16,10 @@ mod durable;
 pub mod keeper;
 mod message;
 pub mod outlets;
+mod paging;
 pub mod publishing;
 mod reading;
+pub mod rebuilding;
 pub mod resume;
 mod retrying;
 mod running;
@@ -30,7 +32,8 @@ mod worker;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -49,6 +52,7 @@ use crate::source::flow::{Flow, SourceTraits};
 use crate::source::intake::lanes;
 use crate::store::StoreError;
 use crate::store::input::InputLog;
+use crate::store::log::LogWriter;
 use crate::store::state::StateStore;
 use crate::time::{Clock, micros};
 use board::Board;
@@ -56,7 +60,10 @@ use committing::{Committed, Committer};
 use keeper::{Keeper, Keeping};
 use message::{Message, Output};
 use outlets::Outlets;
+pub use paging::Memory;
+use paging::Pager;
 use reading::Reading;
+use rebuilding::{Rebuilder, Rebuilds};
 use resume::Resume;
 pub use running::Running;
 use sources::Shared;
@@ -90,9 +97,26 @@ pub enum TopologyError {
     /// A thread could not be started, or died.
     #[error("{0}")]
     Thread(String),
+    /// Somebody asked for the end, and something that is away kept it up for too long.
+    #[error(
+        "stopped without a last checkpoint, which was waited for for {after:?}{}; nothing is lost: the next start goes on \
+         from epoch {epoch}", waited(.waited_for)
+    )]
+    GaveUp {
+        /// How long it was waited for.
+        after: Duration,
+        /// What was away.
+        waited_for: Vec<String>,
+        /// The newest epoch that counts.
+        epoch: u64,
+    },
     /// Something else has failed; that one says why.
     #[error("stopped")]
     Stopped,
+}
+
+fn waited(waited_for: &[String]) -> String {
+    if waited_for.is_empty() { String::new() } else { format!(": {}", waited_for.join("; ")) }
 }
 
 impl From<arrow::error::ArrowError> for TopologyError {
@@ -123,6 +147,7 @@ impl Blame for TopologyError {
             Self::Source(error) => error.fault(),
             Self::Store(error) => error.fault(),
             Self::Sink(error) => error.fault(),
+            Self::GaveUp { .. } => Fault::External,
             Self::Thread(_) | Self::Stopped => Fault::Internal,
         }
     }
@@ -163,6 +188,11 @@ impl Stop {
         &self.channel
     }
 
+    /// Whether it is time to end.
+    fn is_over(&self) -> bool {
+        self.wait(Duration::ZERO)
+    }
+
     /// Waits for a while; true if it is time to end.
     fn wait(&self, pause: Duration) -> bool {
         matches!(self.channel.recv_timeout(pause), Err(crossbeam_channel::RecvTimeoutError::Disconnected))
@@ -179,8 +209,12 @@ pub struct Start {
     pub batch_rows: usize,
     /// How far in event time a partition may be read ahead of the slowest that it meets; none: any distance.
     pub max_skew: Option<Duration>,
+    /// How much of the operators' state is in memory; none: all of it.
+    pub memory: Option<Memory>,
     /// From one epoch to the next.
     pub interval: Duration,
+    /// How long the end may take once somebody asks for it, before what is away is no longer waited for.
+    pub stop_timeout: Duration,
     /// Ends the run when no source has given an event for this long.
     pub until_idle: Option<Duration>,
     /// Where things go.
@@ -207,6 +241,8 @@ pub struct State {
     pub before: Option<Commit>,
     /// Where events are kept that nobody else keeps; none: nowhere.
     pub input: Option<InputLog>,
+    /// The folder in which it is kept which files have been read of those that are followed; none: nowhere.
+    pub followed: Option<PathBuf>,
 }
 
 /// Brings a topology up; must be called within a tokio runtime, which runs its sources.
@@ -214,11 +250,13 @@ pub struct State {
 /// # Errors
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
-    let Start { plan, workers, batch_rows, max_skew, interval, until_idle, mut outlets, clock, opener, state, reserve } =
-        start;
-    let (store, term, resume, before, input) = match state {
-        Some(State { store, term, resume, before, input }) => (Some(store), term, resume, before, input),
-        None => (None, 0, Resume::default(), None, None),
+    let Start { plan, workers, batch_rows, max_skew, memory, interval, stop_timeout, until_idle, .. } = start;
+    let Start { mut outlets, clock, opener, state, reserve, .. } = start;
+    let (store, term, resume, before, input, followed) = match state {
+        Some(State { store, term, resume, before, input, followed }) => {
+            (Some(store), term, resume, before, input, followed)
+        }
+        None => (None, 0, Resume::default(), None, None, None),
     };
     let journals = durable::open(input, &plan, &clock)?;
     let board = Arc::new(Board::new(plan.sources.len(), plan.views.len(), workers, plan.meetings()));
@@ -253,10 +291,12 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         let (outputs, given) = bounded::<Output>(OUTPUTS);
         kept.push(given);
         let reading = Reading::new(&plan, index, workers, board.clone(), flow.clone(), &resume)?;
-        let stages = Stages::new(&plan, index, workers, board.clone(), &clock)?;
+        let pager =
+            memory.as_ref().map(|memory| Pager::new(memory, index, workers, store.is_some(), &reserve)).transpose()?;
+        let stages = Stages::new(&plan, index, workers, board.clone(), &clock, pager)?;
         let channels =
             Channels { intake, inboxes, outboxes, keeper: outputs, control: controlled, stop: stopped.clone() };
-        let mut worker = Worker::new(reading, stages, channels, clock.clone());
+        let mut worker = Worker::new(index, reading, stages, channels, clock.clone());
         let resume = resume.clone();
         let work = move || {
             worker.resume(&resume)?;
@@ -290,6 +330,18 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         away: Arc::default(),
         stop: stopped.clone(),
         clock: clock.clone(),
+        written: 0,
+    };
+    let mark = resume_mark(committer.store.as_ref(), committer.before.as_ref());
+    let mut rebuilding = None;
+    let (rebuilds, watch) = match outlets.filler.take() {
+        None => (Arc::new(Rebuilds::none(&plan)), None),
+        Some(filler) => {
+            let log = outlets.log.as_ref().map(LogWriter::reader);
+            let (rebuilder, rebuilds, watch) = Rebuilder::new(&plan, filler, log, mark, stopped.clone());
+            rebuilding = Some(spawn("rebuilder", move || rebuilder.run())?);
+            (rebuilds, Some(watch))
+        }
     };
     let keeper = Keeper::new(Keeping {
         plan: plan.clone(),
@@ -302,6 +354,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         committed: watching.clone(),
         services: resume.parts.get(plan.stages.len()..).unwrap_or_default().to_vec(),
         epoch,
+        watch,
     })?;
     let keeper = spawn("keeper", move || keeper.run(&kept))?;
     let (stop_sources, stopping) = watch::channel(false);
@@ -314,6 +367,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         opener: opener.as_deref(),
         positions: resume.positions(),
         ended: resume.ended(),
+        followed,
         journals,
     };
     let (sources, entrances) = sources::spawn(&plan, &shared, safe_receivers);
@@ -322,22 +376,30 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         flow,
         clock,
         interval,
+        stop_timeout,
         until_idle,
         sources,
         stop_sources,
         controls,
         threads,
         keeper,
-        stop,
+        stop: Arc::new(Mutex::new(Some(stop))),
         entrances,
         views: plan.views.iter().map(|view| view.name.clone()).collect(),
         source_names: plan.sources.iter().map(|source| source.name.clone()).collect(),
         waiting: watch::channel(vec!["the sources".to_owned()]).0,
         waits,
+        rebuilds,
+        rebuilding,
         epoch,
         committed: watching,
         reserve,
     })
+}
+
+/// By what the online store is known again: whose it is, and the epoch that all its rows are there of.
+fn resume_mark(store: Option<&StateStore>, before: Option<&Commit>) -> (u64, u64) {
+    (store.map_or(0, StateStore::id), before.map_or(0, |before| before.epoch))
 }
 
 /// What has to be known of the sources to read them in step.

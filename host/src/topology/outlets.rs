@@ -12,6 +12,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 
 use super::committing::OutletMarks;
 use super::publishing::Publishing;
+use super::rebuilding::Watch;
 use super::retrying::retrying;
 use super::waits::For;
 use super::{Stop, TopologyError};
@@ -30,6 +31,8 @@ use crate::time::Clock;
 pub struct Outlets {
     /// The online store.
     pub online: Box<dyn OnlineWriter>,
+    /// What fills the online store where rows are missing; none: nothing does.
+    pub filler: Option<Box<dyn OnlineWriter>>,
     /// The offline log; none where no view is offline.
     pub log: Option<LogWriter>,
     /// Rows in error.
@@ -52,6 +55,10 @@ pub(super) struct Writing {
     pub(super) stop: Stop,
     /// The epoch that what comes now belongs to.
     pub(super) epoch: u64,
+    /// Notices that the online store was emptied; none where nothing is online.
+    pub(super) watch: Option<Watch>,
+    /// Whether anything was written to the online store since it was last looked at.
+    pub(super) wrote: bool,
 }
 
 impl Writing {
@@ -108,6 +115,7 @@ impl Writing {
                 EmissionKind::Close => ChunkKind::Close,
                 EmissionKind::Update => ChunkKind::Update,
             },
+            online: emission.online != OnlineRows::None,
             epoch: self.epoch,
             written_at: self.clock.now(),
             udfs: view.digests.clone(),
@@ -144,6 +152,7 @@ impl Writing {
             }
         };
         let batch = OnlineBatch { created, ..online_batch(view, online.clone(), &rows, deleted) };
+        self.wrote = true;
         retrying(&self.stop, For::Online, || self.outlets.online.write(&batch))?;
         failpoint::reach(Point::OnlineWritten);
         Ok(())
@@ -178,6 +187,10 @@ impl Writing {
 
     /// Waits until everything that was written is safe.
     pub(super) fn flush(&mut self) -> Result<(), TopologyError> {
+        if let Some(watch) = &mut self.watch {
+            let Self { outlets, stop, epoch, .. } = self;
+            watch.look(*epoch, std::mem::take(&mut self.wrote), stop, &mut *outlets.online)?;
+        }
         retrying(&self.stop, For::Online, || self.outlets.online.flush())?;
         failpoint::reach(Point::OnlineSettled);
         if let Some(log) = &mut self.outlets.log {
@@ -194,7 +207,7 @@ impl Writing {
     }
 }
 
-fn online_batch(
+pub(super) fn online_batch(
     view: &ViewPlan,
     online: Arc<OnlineView>,
     rows: &RecordBatch,

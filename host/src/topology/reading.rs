@@ -16,6 +16,7 @@ use super::resume::Resume;
 use super::ways::{self, Given, Hand};
 use super::{TopologyError, dead, stop_view};
 use crate::config::plan::{Plan, SourcePlan};
+use crate::config::project::SourceKind;
 use crate::engine::checkpoint::PartitionMark;
 use crate::engine::dedup::Seen;
 use crate::engine::front::{Front, SourceSteps};
@@ -65,6 +66,8 @@ struct Source {
     delay: Micros,
     fronts: Vec<Front>,
     announced: bool,
+    /// Whether it may have more partitions some day.
+    grows: bool,
     /// Where among the stages its memory of repeats is, if it has one, and what that was before this start.
     memory: Option<usize>,
     remembered: Vec<Part>,
@@ -81,10 +84,11 @@ struct Source {
 
 impl Source {
     fn progress(&self) -> Progress {
-        if self.announced {
-            combine(self.partitions.values().map(Partition::progress))
-        } else {
-            Progress::Active(BEFORE_ALL)
+        match self.announced {
+            false => Progress::Active(BEFORE_ALL),
+            // One that comes wakes as one that was idle does.
+            true if self.grows && self.partitions.is_empty() => Progress::Idle,
+            true => combine(self.partitions.values().map(Partition::progress)),
         }
     }
 }
@@ -214,7 +218,7 @@ impl Reading {
         let (worker, workers) = (self.worker, self.workers);
         let Some(source) = self.sources.get_mut(usize::from(index)) else { return Ok(()) };
         let remembered = std::mem::take(&mut source.remembered);
-        source.announced = true;
+        let grown = std::mem::replace(&mut source.announced, true);
         self.board.announce(usize::from(index));
         let own = |partition: u32| owner(Origin { source: index, partition }, workers) == worker;
         for (partition, start) in (0..).zip(starts).filter(|(partition, _)| own(*partition)) {
@@ -223,6 +227,7 @@ impl Reading {
             let mark = self.before.get(&Origin { source: index, partition });
             let cell = self.board.cell(Origin { source: index, partition });
             let seen = if remembered.is_empty() { Seen::default() } else { Seen::import(&remembered, partition)? };
+            // One that comes when the others have begun takes over where they have come to with its first rows.
             source.partitions.entry(partition).or_insert_with(|| Partition {
                 watermark: mark.map_or_else(
                     || PartitionWatermark::new(delay),
@@ -231,7 +236,7 @@ impl Reading {
                 seen,
                 next_offset: mark.map_or(*start, |mark| mark.next_offset),
                 last_rows: now,
-                idle: mark.is_some_and(|mark| mark.idle),
+                idle: mark.map_or(grown, |mark| mark.idle),
                 ended: mark.is_some_and(|mark| mark.ended),
                 idle_advances,
                 cell,
@@ -323,6 +328,7 @@ fn open(plan: &SourcePlan, workers: usize) -> Result<Source, TopologyError> {
         delay: plan.delay,
         fronts: plan.fronts.iter().map(front).collect::<Result<_, _>>()?,
         announced: false,
+        grows: matches!(plan.kind, SourceKind::Kafka { bounded: false, .. }),
         memory: None,
         remembered: Vec::new(),
         stopped: false,

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::plan::Plan;
 use crate::engine::checkpoint::{Commit, PartitionMark};
-use crate::engine::state::Part;
+use crate::engine::state::{Part, SHARD};
+use crate::engine::udf::CallError;
 use crate::record::Origin;
 use crate::store::StoreError;
-use crate::store::state::StateStore;
+use crate::store::state::{StageReader, StateStore};
 
 /// What a topology goes on from; by default nothing.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,58 @@ pub struct Resume {
     pub partitions: BTreeMap<Origin, PartitionMark>,
     /// What the stages, and the services behind them, exported.
     pub parts: Vec<Vec<Part>>,
+    /// The stages, by index, whose parts are too many for memory: they are read as they are needed.
+    pub stored: BTreeMap<usize, Stored>,
+}
+
+/// A stage's state that stays where it is until a worker takes it over.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    reader: StageReader,
+    /// How far its shards had come.
+    pub marks: Vec<Part>,
+    /// Of each shard how often it has said so.
+    words: BTreeMap<i64, usize>,
+    /// How many bytes it has there.
+    pub bytes: u64,
+}
+
+impl Stored {
+    /// Reads all of it, without keeping it: it is whole then.
+    fn verify(reader: StageReader) -> Result<Self, StoreError> {
+        let (mut marks, mut words) = (Vec::new(), BTreeMap::new());
+        reader.read(&mut |part| {
+            if part.table == SHARD {
+                *words.entry(part.number).or_default() += 1;
+                marks.push(part);
+            }
+            Ok(())
+        })?;
+        let bytes = reader.bytes();
+        Ok(Self { reader, marks, words, bytes })
+    }
+
+    /// Hands over all parts that count.
+    ///
+    /// # Errors
+    /// They do not read any more, or `take` failed.
+    pub(super) fn read(&self, take: &mut dyn FnMut(Part) -> Result<(), CallError>) -> Result<(), CallError> {
+        let mut failed = Ok(());
+        let mut said: BTreeMap<i64, usize> = BTreeMap::new();
+        let read = self.reader.read(&mut |part| {
+            if part.table == SHARD {
+                *said.entry(part.number).or_default() += 1;
+            }
+            // What a shard says anew each time counts behind its last word alone.
+            let counts = !part.is_of_one_shard() || said.get(&part.number) == self.words.get(&part.number);
+            if counts && failed.is_ok() {
+                failed = take(part);
+            }
+            Ok(())
+        });
+        failed?;
+        read.map_err(|error| CallError::Host(error.to_string()))
+    }
 }
 
 /// What of a commit does not fit the plan.
@@ -65,11 +118,18 @@ impl Resume {
         self.partitions.iter().map(|(origin, mark)| (*origin, mark.next_offset)).collect()
     }
 
-    /// Goes on from a commit, as far as the plan is still what it was; `epoch` is the newest that was begun.
+    /// Goes on from a commit, as far as the plan is still what it was; `epoch` is the newest that was begun. State of
+    /// stages beyond `memory` bytes together is verified, and stays where it is.
     ///
     /// # Errors
     /// State that was committed does not read.
-    pub fn from_commit(plan: &Plan, store: &StateStore, commit: &Commit, epoch: u64) -> Result<Self, StoreError> {
+    pub fn from_commit(
+        plan: &Plan,
+        store: &StateStore,
+        commit: &Commit,
+        epoch: u64,
+        memory: Option<u64>,
+    ) -> Result<Self, StoreError> {
         let mut partitions = BTreeMap::new();
         for (source, planned) in (0_u16..).zip(&plan.sources) {
             let mark = commit.sources.iter().find(|mark| mark.name == planned.name);
@@ -77,16 +137,24 @@ impl Resume {
                 partitions.insert(Origin { source, partition: mark.number }, mark.clone());
             }
         }
-        let mut parts = Vec::new();
-        for id in plan.stage_ids() {
+        let (mut parts, mut stored, mut bytes) = (Vec::new(), BTreeMap::new(), 0);
+        for (index, id) in plan.stage_ids().into_iter().enumerate() {
             let mut own = Vec::new();
-            store.read(commit, &id, &mut |part| {
-                own.push(part);
-                Ok(())
-            })?;
+            if let Some(reader) = store.reader(commit, &id) {
+                bytes += reader.bytes();
+                if index < plan.stages.len() && memory.is_some_and(|memory| bytes > memory) {
+                    bytes -= reader.bytes();
+                    stored.insert(index, Stored::verify(reader)?);
+                } else {
+                    reader.read(&mut |part| {
+                        own.push(part);
+                        Ok(())
+                    })?;
+                }
+            }
             parts.push(own);
         }
-        Ok(Self { epoch, shards: usize::try_from(commit.shards).unwrap_or(0), partitions, parts })
+        Ok(Self { epoch, shards: usize::try_from(commit.shards).unwrap_or(0), partitions, parts, stored })
     }
 }
 

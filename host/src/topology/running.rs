@@ -1,17 +1,19 @@
 //! A topology at work: epochs, the look at how far things have come, and the end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use super::board::Board;
 use super::committing::Committed;
 use super::keeper::Summary;
 use super::message::{Begin, Control};
+use super::rebuilding::Rebuilds;
 use super::waits::Waits;
 use super::{Entrances, TopologyError};
 use crate::engine::watermark::AFTER_ALL;
@@ -19,6 +21,9 @@ use crate::room::Reserve;
 use crate::source::SourceError;
 use crate::source::flow::Flow;
 use crate::time::{Clock, Micros, SECOND, micros};
+
+/// How long what runs may take to notice that nothing is waited for any more.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// What is waited for no longer than this is not worth a word.
 const SHORT: Micros = SECOND;
@@ -29,6 +34,7 @@ pub struct Running {
     pub(super) flow: Arc<Flow>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) interval: Duration,
+    pub(super) stop_timeout: Duration,
     pub(super) until_idle: Option<Duration>,
     pub(super) sources: JoinSet<Result<(), SourceError>>,
     pub(super) stop_sources: watch::Sender<bool>,
@@ -36,12 +42,14 @@ pub struct Running {
     pub(super) threads: Vec<JoinHandle<Result<(), TopologyError>>>,
     pub(super) keeper: JoinHandle<Result<Summary, TopologyError>>,
     /// Dropped to end everything at once.
-    pub(super) stop: Sender<()>,
+    pub(super) stop: Arc<Mutex<Option<Sender<()>>>>,
     pub(super) entrances: Entrances,
     pub(super) views: Vec<String>,
     pub(super) source_names: Vec<String>,
     pub(super) waiting: watch::Sender<Vec<String>>,
     pub(super) waits: Arc<Waits>,
+    pub(super) rebuilds: Arc<Rebuilds>,
+    pub(super) rebuilding: Option<JoinHandle<()>>,
     /// The number of the first epoch.
     pub(super) epoch: u64,
     pub(super) committed: watch::Receiver<Committed>,
@@ -59,6 +67,11 @@ impl Running {
         &self.entrances
     }
 
+    /// Where the online store is rebuilt.
+    pub fn rebuilds(&self) -> &Arc<Rebuilds> {
+        &self.rebuilds
+    }
+
     /// What is waited for before this is ready, in words: sources that have not been reached, stores and outputs that are
     /// away; and views that have stopped.
     pub fn waiting_for(&self) -> watch::Receiver<Vec<String>> {
@@ -69,7 +82,7 @@ impl Running {
     /// read and makes it safe.
     ///
     /// # Errors
-    /// Something failed for good.
+    /// Something failed for good; or `stop` became true, and what is away kept the end up for too long.
     pub async fn wait(mut self, mut stop: watch::Receiver<bool>) -> Result<Summary, TopologyError> {
         let started = self.clock.now();
         let mut epoch = self.epoch;
@@ -113,6 +126,35 @@ impl Running {
             }
         }
         self.stop_sources.send_replace(true);
+        let (patience, end_all, waits) = (self.stop_timeout, self.stop.clone(), self.waits.clone());
+        let (committed, reserve) = (self.committed.clone(), self.reserve.clone());
+        let mut ending = std::pin::pin!(self.drain(epoch, failed));
+        let out_of_patience = async {
+            if stop.wait_for(|stop| *stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            sleep(patience).await;
+        };
+        tokio::select! {
+            ended = &mut ending => return ended,
+            () = out_of_patience => {}
+        }
+        let mut waited_for = waits.told(0);
+        waited_for.extend(reserve.look().into_iter().map(|full| full.to_string()));
+        tracing::warn!(after = ?patience, "what is away is no longer waited for");
+        drop(end_all.lock().unwrap_or_else(PoisonError::into_inner).take());
+        reserve.end();
+        let ended = timeout(LEAVE, ending).await;
+        let epoch_now = committed.borrow().epoch;
+        match ended {
+            // It came through in the last moment.
+            Ok(Ok(summary)) if epoch_now >= epoch => Ok(summary),
+            _ => Err(TopologyError::GaveUp { after: patience, waited_for, epoch: epoch_now }),
+        }
+    }
+
+    /// Waits for the sources and for the epochs that have begun, then makes the last.
+    async fn drain(mut self, epoch: u64, failed: Option<TopologyError>) -> Result<Summary, TopologyError> {
         while self.sources.join_next().await.is_some() {}
         // The last epoch says which stages export everything only once the one before it is over.
         while self.committed.borrow().epoch.saturating_add(1) < epoch && self.committed.changed().await.is_ok() {}
@@ -128,25 +170,29 @@ impl Running {
     /// Sources have ended: lets the workers finish, and gathers what they say.
     async fn finish(self, epoch: u64, failed: Option<TopologyError>) -> Result<Summary, TopologyError> {
         let begin = Begin { epoch, whole: self.committed.borrow().whole.clone() };
-        let Self { controls, threads, keeper, stop, reserve, .. } = self;
+        let Self { controls, threads, keeper, rebuilding, stop, reserve, .. } = self;
         let finished = tokio::task::spawn_blocking(move || {
             for control in &controls {
                 if control.send(Control::Finish(begin.clone())).is_err() {
                     tracing::debug!("a worker is gone already; it says why when it is joined");
                 }
             }
-            let mut stop = Some(stop);
+            let end_all = || drop(stop.lock().unwrap_or_else(PoisonError::into_inner).take());
             let mut result = Ok(());
             for thread in threads {
                 let ended = thread.join().unwrap_or_else(|_| Err(TopologyError::Thread("a worker panicked".into())));
                 if ended.is_err() {
                     // The others would wait for it, and for room on the disk.
-                    stop.take();
+                    end_all();
                     reserve.end();
                 }
                 result = more_telling(result, ended);
             }
             let kept = keeper.join().unwrap_or_else(|_| Err(TopologyError::Thread("the keeper panicked".into())));
+            end_all();
+            if rebuilding.is_some_and(|rebuilding| rebuilding.join().is_err()) {
+                result = more_telling(result, Err(TopologyError::Thread("the rebuilder panicked".into())));
+            }
             match kept {
                 Ok(summary) => result.map(|()| summary),
                 Err(error) => more_telling(result, Err(error)).and(Err(TopologyError::Stopped)),
@@ -167,6 +213,7 @@ impl Running {
             waiting.extend(self.board.stopped(index).map(|reason| format!("view {name} has stopped: {reason}")));
         }
         waiting.extend(self.waits.told(SHORT));
+        waiting.extend(self.rebuilds.missing());
         self.waits.record();
         waiting.extend(self.reserve.look().into_iter().map(|full| full.to_string()));
         self.waiting.send_if_modified(|known| {
@@ -185,6 +232,12 @@ impl Running {
                 metrics::gauge!("millrace_view_event_time_seconds", &label).set(seconds(time));
             }
             metrics::counter!("millrace_view_late_rows_total", &label).absolute(self.board.view_late(index));
+            let state = self.board.view_state(index);
+            metrics::gauge!("millrace_state_bytes", &label).set(state.bytes as f64);
+            metrics::gauge!("millrace_state_keys", &label).set(state.keys as f64);
+            metrics::gauge!("millrace_state_cold_slices", &label).set(state.cold as f64);
+            metrics::gauge!("millrace_state_spilled_bytes", &label).set(state.away as f64);
+            metrics::counter!("millrace_state_loads_total", &label).absolute(state.loads);
         }
         for (index, name) in (0..).zip(&self.source_names) {
             let label = [("source", name.clone())];

@@ -5,6 +5,8 @@
 //! with its window's last one; of all else the watermark itself. Of a join whose rows wait for a time, how far its left
 //! side has come, but no further than the rows that still wait.
 
+mod rounds;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,10 +18,12 @@ use super::ways::{self, Hand};
 use crate::config::plan::{Operator as OperatorPlan, Plan, StagePlan};
 use crate::engine::front::{Front, FrontPlan};
 use crate::engine::guard::GuardError;
-use crate::engine::join::{JoinOperator, Wait};
+use crate::engine::join::{JoinOperator, Wait, right_until};
 use crate::engine::latest::LatestPlan;
+use crate::engine::operator::{self, Horizon, Operator, Side};
+use crate::engine::paging::Paged;
 use crate::engine::rows::{KeyedBatch, Rows};
-use crate::engine::state::{Part, SHARD, Stateful};
+use crate::engine::state::{Part, SHARD, Stateful, last_words};
 use crate::engine::udf::CallError;
 use crate::engine::watermark::{AFTER_ALL, BEFORE_ALL, CombinedWatermark, Progress, combine};
 use crate::engine::window::Outcome;
@@ -28,26 +32,19 @@ use crate::engine::window::over::OverOperator;
 use crate::engine::window::session::SessionOperator;
 use crate::record::{DeadLetter, Origin};
 use crate::time::{Clock, MILLISECOND, Micros, rfc3339};
+pub(super) use rounds::Leisure;
+use rounds::Rounds;
 
-enum Operator {
-    Join(Box<JoinOperator>, Wait),
-    Windowed(Box<WindowOperator>),
-    Over(Box<OverOperator>),
-    Session(Box<SessionOperator>),
+/// What does a shard's work.
+enum Held {
+    /// All of it in memory.
+    Whole(Operator),
+    /// In slices, of which some are in memory.
+    Paged(Box<Paged>),
+    /// Nothing is kept.
     Latest(Arc<LatestPlan>),
-}
-
-impl Operator {
-    /// What outlives a process; none where nothing is kept.
-    fn state(&mut self) -> Option<&mut dyn Stateful> {
-        match self {
-            Self::Join(join, _) => Some(join.as_mut()),
-            Self::Windowed(operator) => Some(operator.as_mut()),
-            Self::Over(operator) => Some(operator.as_mut()),
-            Self::Session(operator) => Some(operator.as_mut()),
-            Self::Latest(_) => None,
-        }
-    }
+    /// The view has stopped.
+    Gone,
 }
 
 /// What a shard works with.
@@ -68,7 +65,15 @@ pub(super) struct Shard {
     source: u16,
     keys: usize,
     lane: usize,
-    operator: Operator,
+    held: Held,
+    /// What a join's rows wait for; none of what is no join.
+    wait: Option<Wait>,
+    /// By how much the stamps of a view's rows precede the watermark that they come with.
+    behind: Micros,
+    /// How far the other side of a join is known.
+    other_until: Micros,
+    /// When slices are worked on.
+    rounds: Rounds,
     /// For each input the source that it comes from; none where a stage gives it.
     sources: Vec<Option<usize>>,
     /// How many inputs there are on the main side: all but the last of a join.
@@ -96,13 +101,23 @@ impl Shard {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TopologyError> {
         let operator = match &stage.operator {
-            OperatorPlan::Join(join) => Operator::Join(Box::new(JoinOperator::new(join.clone())), join.wait),
-            OperatorPlan::Windowed(plan) => Operator::Windowed(Box::new(WindowOperator::new(plan.clone())?)),
-            OperatorPlan::Over(plan) => Operator::Over(Box::new(OverOperator::new(plan.clone())?)),
-            OperatorPlan::Session(plan) => Operator::Session(Box::new(SessionOperator::new(plan.clone())?)),
-            OperatorPlan::Latest(plan) => Operator::Latest(plan.clone()),
+            OperatorPlan::Join(join) => Some(Operator::Join(Box::new(JoinOperator::new(join.clone())))),
+            OperatorPlan::Windowed(plan) => Some(Operator::Windowed(Box::new(WindowOperator::new(plan.clone())?))),
+            OperatorPlan::Over(plan) => Some(Operator::Over(Box::new(OverOperator::new(plan.clone())?))),
+            OperatorPlan::Session(plan) => Some(Operator::Session(Box::new(SessionOperator::new(plan.clone())?))),
+            OperatorPlan::Latest(_) => None,
         };
-        let main = stage.inputs - usize::from(matches!(operator, Operator::Join(..)));
+        let wait = operator.as_ref().and_then(Operator::wait);
+        let behind = match operator {
+            Some(Operator::Windowed(_) | Operator::Session(_)) => MILLISECOND,
+            _ => 0,
+        };
+        let held = match (operator, &stage.operator) {
+            (Some(operator), _) => Held::Whole(operator),
+            (None, OperatorPlan::Latest(plan)) => Held::Latest(plan.clone()),
+            (None, _) => Held::Gone,
+        };
+        let main = stage.inputs - usize::from(wait.is_some());
         let own = plan.stages.iter().position(|known| std::ptr::eq(known, stage));
         let source_of = |input: usize| {
             let leads_here =
@@ -125,7 +140,11 @@ impl Shard {
             source: u16::try_from(source).unwrap_or(u16::MAX),
             keys: view.map_or(0, |view| view.keys),
             lane: stage.depth,
-            operator,
+            held,
+            wait,
+            behind,
+            other_until: BEFORE_ALL,
+            rounds: Rounds::default(),
             sources,
             main,
             combined,
@@ -140,24 +159,35 @@ impl Shard {
         })
     }
 
-    /// Gives out what has changed of the state since the last call, or `whole` all of it.
+    /// Gives out what has changed of the state since the last call, or `whole` all of it; of one that is in slices see
+    /// [`Self::export_step`].
     pub(super) fn export(&mut self, whole: bool, out: &mut Vec<Part>) -> Result<(), CallError> {
-        self.operator.state().map_or(Ok(()), |state| state.export(whole, out))?;
-        for part in out.iter_mut().filter(|part| part.is_of_one_shard()) {
+        if let Held::Whole(operator) = &mut self.held {
+            operator.export(whole, out)?;
+        }
+        self.number(out);
+        Ok(())
+    }
+
+    /// Says of parts that are of one shard which one that is.
+    fn number(&self, parts: &mut [Part]) {
+        for part in parts.iter_mut().filter(|part| part.is_of_one_shard()) {
             part.number = i64::try_from(self.worker).unwrap_or(i64::MAX);
         }
-        Ok(())
     }
 
     /// Takes what the `shards` shards of this stage exported.
     pub(super) fn import(&mut self, parts: &[Part], shards: usize) -> Result<(), GuardError> {
-        let (worker, workers) = (self.worker, self.workers);
-        // As many as there were: each then has come as far as it had, else as far as all had.
-        let other =
-            |part: &&Part| shards == workers && part.table == SHARD && usize::try_from(part.number) != Ok(worker);
-        let own = parts.iter().filter(|part| !other(part)).map(|part| part.of_shard(worker, workers));
+        let own = last_words(parts).filter(|part| self.concerns(part, shards));
+        let own = own.map(|part| part.of_shard(self.worker, self.workers));
         let own: Vec<Part> = own.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        self.operator.state().map_or(Ok(()), |state| state.import(&own))
+        if let Held::Whole(operator) = &mut self.held { operator.import(&own) } else { Ok(()) }
+    }
+
+    /// Whether a part may be about this shard: where there are as many as there were, each has come as far as it had,
+    /// else as far as all had.
+    fn concerns(&self, part: &Part, shards: usize) -> bool {
+        shards != self.workers || part.table != SHARD || usize::try_from(part.number) == Ok(self.worker)
     }
 
     /// How far what came in before this start had been read.
@@ -174,51 +204,57 @@ impl Shard {
     pub(super) fn fold(
         &mut self,
         input: u16,
-        batch: &KeyedBatch,
+        batch: Box<KeyedBatch>,
         positions: Option<&[(Origin, i64)]>,
         work: &mut Work<'_>,
     ) -> Result<(), GuardError> {
+        let seen = if matches!(self.held, Held::Paged(_)) { &mut self.rounds.seen } else { &mut self.positions };
         match positions {
-            None => batch.lineage.raise(&mut self.positions),
+            None => batch.lineage.raise(seen),
             Some(positions) => {
                 for (origin, next) in positions {
-                    let known = self.positions.entry(*origin).or_insert(*next);
+                    let known = seen.entry(*origin).or_insert(*next);
                     *known = (*next).max(*known);
                 }
             }
         }
-        let mut out = Outcome::default();
-        let mut rows = Vec::new();
-        match &mut self.operator {
-            Operator::Join(join, _) if usize::from(input) >= self.main => join.take_right(batch),
-            Operator::Join(join, wait) => {
-                let now = if matches!(wait, Wait::AtMost(_)) { self.clock.now() } else { 0 };
-                join.take_left(batch, now, &mut rows)?;
+        let side = if usize::from(input) >= self.main { Side::Other } else { Side::Main };
+        let now = if matches!(self.wait, Some(Wait::AtMost(_))) { self.clock.now() } else { 0 };
+        let mut given = operator::Given::default();
+        match &mut self.held {
+            Held::Whole(operator) => operator.take(side, &batch, now, &mut given)?,
+            Held::Latest(plan) => given.outcome.emissions.push(plan.emit(&batch)?),
+            Held::Paged(paged) => {
+                paged.take(side, batch, now);
+                self.rounds.waits(self.clock.now());
             }
-            Operator::Windowed(operator) => operator.update(batch, &mut out)?,
-            Operator::Over(operator) => operator.update(batch, &mut out)?,
-            Operator::Session(operator) => operator.update(batch, &mut out)?,
-            Operator::Latest(plan) => out.emissions.push(plan.emit(batch)?),
+            Held::Gone => {}
         }
-        self.pass_on(&rows, work);
-        self.give(out, work)
+        self.hand_on(given, work)
     }
 
     /// When a row will have waited for long enough; none where no row waits for a time.
     pub(super) fn due(&self) -> Option<Micros> {
-        match &self.operator {
-            Operator::Join(join, Wait::AtMost(_)) => join.due(),
+        match &self.held {
+            Held::Whole(operator) if matches!(self.wait, Some(Wait::AtMost(_))) => operator.deadline(),
+            Held::Paged(paged) => paged.deadline(),
             _ => None,
         }
     }
 
     /// Lets go of rows that have waited for long enough.
     pub(super) fn tick(&mut self, now: Micros, work: &mut Work<'_>) -> Result<(), GuardError> {
-        let mut rows = Vec::new();
-        if let Operator::Join(join, _) = &mut self.operator {
-            join.tick(now, &mut rows)?;
+        let mut given = operator::Given::default();
+        match &mut self.held {
+            Held::Whole(operator) => operator.tick(now, &mut given)?,
+            Held::Paged(paged) => {
+                paged.tick();
+                self.rounds.waits(now);
+                return Ok(());
+            }
+            _ => {}
         }
-        self.pass_on(&rows, work);
+        self.hand_on(given, work)?;
         self.say(work);
         Ok(())
     }
@@ -245,51 +281,77 @@ impl Shard {
             let at = input * workers + sender;
             self.combined.update_knowing(at, progress, |at| awake(at / workers, at % workers))
         };
-        let mut out = Outcome::default();
-        let mut rows = Vec::new();
         let watermark = self.combined.current();
-        let last = (watermark == AFTER_ALL).then_some(self.newest);
-        match &mut self.operator {
-            Operator::Join(join, _) => {
-                let (left, right) = (self.combined.progress(), self.other.progress());
-                join.advance(left, watermark, right, &mut rows)?;
-            }
-            _ if moved.is_none() => {}
-            Operator::Windowed(operator) => operator.advance(watermark, last, &mut out)?,
-            Operator::Over(operator) => operator.advance(watermark, &mut out)?,
-            Operator::Session(operator) => operator.advance(watermark, &mut out)?,
-            Operator::Latest(_) => {}
+        if self.wait.is_some() {
+            self.other_until = right_until(self.combined.progress(), self.other.progress(), self.other_until);
         }
-        self.pass_on(&rows, work);
-        self.give(out, work)?;
-        if moved.is_some() && !matches!(self.operator, Operator::Join(..)) {
-            work.hand.board.view_progress(usize::from(self.view), self.worker, watermark, self.newest);
+        let horizon = self.horizon();
+        let mut given = operator::Given::default();
+        match &mut self.held {
+            Held::Whole(operator) if self.wait.is_some() || moved.is_some() => {
+                operator.advance(&horizon, &mut given)?;
+            }
+            Held::Paged(paged) => {
+                paged.advance(horizon);
+                self.wait_for_a_round(work);
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.hand_on(given, work)?;
+        if moved.is_some() {
+            self.show(watermark, work);
         }
         self.say(work);
         Ok(())
     }
 
+    /// How far its inputs have come.
+    fn horizon(&self) -> Horizon {
+        let watermark = self.combined.current();
+        let last_event = (watermark == AFTER_ALL).then_some(self.newest);
+        Horizon { watermark, other: self.other_until, last_event }
+    }
+
+    /// Shows how far the view has come.
+    fn show(&self, watermark: Micros, work: &Work<'_>) {
+        if self.wait.is_none() {
+            work.hand.board.view_progress(usize::from(self.view), self.worker, watermark, self.newest);
+        }
+    }
+
     /// Tells the stages behind, and the keeper where it combines the rows, how far this one has come.
     fn say(&mut self, work: &mut Work<'_>) {
-        if self.fronts.is_empty() && !self.combined_by_service {
-            return;
-        }
+        self.tell(self.come_to(), work);
+    }
+
+    /// How far it has come with all that has come in.
+    fn come_to(&self) -> Progress {
         let own = match self.combined.progress() {
             Progress::Active(_) => Progress::Active(self.combined.current()),
             other => other,
         };
-        let progress = match (&self.operator, own) {
-            (Operator::Join(_, Wait::Watermark), own) => combine([own, self.other.progress()]),
-            (Operator::Join(join, Wait::AtMost(_)), own) => match join.least_waiting() {
+        match (self.wait, own) {
+            (Some(Wait::Watermark), own) => combine([own, self.other.progress()]),
+            (Some(Wait::AtMost(_)), own) => match self.least_waiting() {
                 Some(least) => Progress::Active(least.min(self.combined.current())),
                 None => own,
             },
-            (Operator::Windowed(_) | Operator::Session(_), Progress::Active(time)) if time > BEFORE_ALL => {
-                Progress::Active(time.saturating_sub(MILLISECOND))
-            }
+            (_, Progress::Active(time)) if time > BEFORE_ALL => Progress::Active(time.saturating_sub(self.behind)),
             (_, own) => own,
-        };
-        if progress == self.said {
+        }
+    }
+
+    fn least_waiting(&self) -> Option<Micros> {
+        match &self.held {
+            Held::Whole(operator) => operator.least_waiting(),
+            Held::Paged(paged) => paged.least_waiting(),
+            _ => None,
+        }
+    }
+
+    fn tell(&mut self, progress: Progress, work: &mut Work<'_>) {
+        if (self.fronts.is_empty() && !self.combined_by_service) || progress == self.said {
             return;
         }
         self.said = progress;
@@ -299,6 +361,12 @@ impl Shard {
         for front in &self.fronts {
             ways::tell(front.plan(), self.workers, progress, self.newest, work.hand.given);
         }
+    }
+
+    /// Gives out what came of rows or of a watermark.
+    fn hand_on(&mut self, given: operator::Given, work: &mut Work<'_>) -> Result<(), GuardError> {
+        self.pass_on(&given.rows, work);
+        self.give(given.outcome, work)
     }
 
     /// Sends a join's rows on.
@@ -318,7 +386,7 @@ impl Shard {
         self.positions.iter().map(|(origin, offset)| (*origin, *offset)).collect()
     }
 
-    /// Gives out what came of rows or of a watermark.
+    /// Gives out a view's rows.
     fn give(&mut self, out: Outcome, work: &mut Work<'_>) -> Result<(), GuardError> {
         self.report(&out);
         let letter = |refused: crate::engine::window::Refused| DeadLetter {

@@ -1,6 +1,7 @@
 //! Starts a plan's sources.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -47,6 +48,8 @@ pub(super) struct Shared<'a> {
     pub(super) positions: BTreeMap<Origin, i64>,
     /// Those that had ended before.
     pub(super) ended: BTreeSet<u16>,
+    /// Where it is kept which files have been read of those that are followed; none: nowhere.
+    pub(super) followed: Option<PathBuf>,
     /// Where sources' events are kept, by the sources' index.
     pub(super) journals: Journals,
 }
@@ -84,7 +87,7 @@ pub(super) fn spawn(
         }
         match shared.opener {
             Some(opener) => drop(tasks.spawn(opener(source, context))),
-            None => spawn_one(source, context, positions, &mut tasks, &mut entrances),
+            None => spawn_one(source, context, positions, shared.followed.as_deref(), &mut tasks, &mut entrances),
         }
     }
     (tasks, entrances)
@@ -116,6 +119,7 @@ fn spawn_one(
     source: &SourcePlan,
     context: SourceContext,
     positions: BTreeMap<u32, i64>,
+    followed: Option<&Path>,
     tasks: &mut JoinSet<Result<(), SourceError>>,
     entrances: &mut Entrances,
 ) {
@@ -134,7 +138,8 @@ fn spawn_one(
                 Format::Csv { delimiter, heading } => file::Cut::Csv { delimiter, heading },
                 _ => file::Cut::Lines,
             };
-            let options = file::Options { start, follow: *follow, cut, ..file::Options::new(&path.value) };
+            let trail = followed.filter(|_| *follow).map(|folder| folder.join(&source.name));
+            let options = file::Options { start, follow: *follow, cut, trail, ..file::Options::new(&path.value) };
             tasks.spawn(file::run(options, context));
         }
         SourceKind::WebSocketConnect { url, headers, send } => {
@@ -160,7 +165,7 @@ fn spawn_one(
             entrances.pushes.insert(source.name.clone(), handle);
             tasks.spawn(push::run(push::Options { queue, first }, context));
         }
-        SourceKind::Kafka { brokers, topic, start, bounded, properties, group } => {
+        SourceKind::Kafka { brokers, topic, start, bounded, properties, group, refresh } => {
             let start = match start {
                 KafkaStart::Earliest => kafka::Start::Earliest,
                 KafkaStart::Latest => kafka::Start::Latest,
@@ -170,6 +175,7 @@ fn spawn_one(
             let options = kafka::Options {
                 start,
                 positions,
+                refresh: *refresh,
                 bounded: *bounded,
                 properties,
                 beside: matches!(source.decoding.format, Format::Raw),

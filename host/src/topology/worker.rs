@@ -17,19 +17,19 @@ use crossbeam_channel::{Receiver, Select, Sender, TrySendError};
 use super::message::{Begin, Control, Message, Output};
 use super::reading::Reading;
 use super::resume::Resume;
+use super::shard::Leisure;
 use super::stages::{Results, Stages};
 use super::ways::Given;
 use super::{Stop, TopologyError};
 use crate::engine::exchange::Exchange;
-use crate::record::DeadLetter;
 use crate::source::intake::IntakeReceiver;
-use crate::time::{Clock, Micros, micros};
+use crate::time::{Clock, Micros, SECOND, micros};
 
 /// How often a worker that has nothing to do looks for idle partitions.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many rows in error of the next epoch are held, at which nothing more is read before that epoch begins.
-const EARLY: usize = 4_096;
+/// How often it shows how much state there is.
+const SHOW: Micros = SECOND;
 
 /// A worker's ends of all channels.
 pub(super) struct Channels {
@@ -57,10 +57,11 @@ pub(super) struct Worker {
     exchange: Exchange<Message, Output>,
     /// When idle partitions were last looked for.
     looked: Micros,
-    /// Whether a barrier of its own is on its way through the stages: what is read meanwhile is of the next epoch.
-    under_way: bool,
-    /// Rows in error of what was read meanwhile: the keeper gets them behind `ShardDone`, which ends the epoch.
-    early: Vec<DeadLetter>,
+    /// When state was last shown, and by which worker.
+    shown: Micros,
+    number: usize,
+    /// Whether there has been nothing to do for a while.
+    rested: bool,
     /// The last epoch, once nothing more will be read.
     finish: Option<Begin>,
     /// The last epoch, once its barrier has been sent.
@@ -70,7 +71,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(reading: Reading, stages: Stages, channels: Channels, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        number: usize,
+        reading: Reading,
+        stages: Stages,
+        channels: Channels,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let workers = channels.outboxes.first().map_or(0, Vec::len);
         let exchange = Exchange::new(channels.outboxes.len(), workers);
         Self {
@@ -80,8 +87,9 @@ impl Worker {
             clock,
             exchange,
             looked: 0,
-            under_way: false,
-            early: Vec::new(),
+            shown: 0,
+            number,
+            rested: false,
             finish: None,
             last_epoch: None,
             finished: false,
@@ -121,19 +129,42 @@ impl Worker {
             self.keep(results);
             return Ok(true);
         }
+        if self.exchange.awaits().is_some() {
+            self.pass_on();
+            if self.exchange.gives() || self.stages.is_exporting() {
+                return Ok(true);
+            }
+        }
         let mut worked = false;
         for lane in (0..self.channels.inboxes.len()).rev() {
+            if self.page(lane, if self.rested { Leisure::Long } else { Leisure::None }) {
+                worked = true;
+                self.send()?;
+                if self.exchange.gives() || self.stages.is_exporting() {
+                    return Ok(true);
+                }
+            }
+            if self.stages.is_behind(lane) {
+                continue;
+            }
             for sender in 0..self.channels.inboxes.get(lane).map_or(0, Vec::len) {
                 let inbox = self.channels.inboxes.get(lane).and_then(|inboxes| inboxes.get(sender));
                 let inbox = inbox.filter(|_| self.exchange.may_take(lane, sender));
                 let Some(message) = inbox.and_then(|inbox| inbox.try_recv().ok()) else { continue };
                 worked = true;
+                self.rested = false;
                 self.take(lane, sender, message);
                 self.send()?;
-                if self.exchange.gives() {
+                if self.exchange.gives() || self.stages.is_exporting() {
                     return Ok(true);
                 }
+                if self.stages.is_behind(lane) {
+                    break;
+                }
             }
+        }
+        if !worked && (0..self.channels.inboxes.len()).rev().any(|lane| self.page(lane, Leisure::Some)) {
+            return Ok(true);
         }
         // Behind the last barrier nothing is given any more: others may be gone.
         if !self.exchange.may_read() || self.finished {
@@ -151,7 +182,7 @@ impl Worker {
             }
             return Ok(true);
         }
-        if self.early.len() < EARLY
+        if self.exchange.may_take_events()
             && let Ok(intake) = self.channels.intake.channel().try_recv()
         {
             let intake = self.channels.intake.take(intake);
@@ -159,7 +190,9 @@ impl Worker {
             self.reading.take(intake, now, &mut given)?;
             let dead = std::mem::take(&mut given.dead);
             self.hold(0, given);
-            self.give_dead(dead);
+            if !dead.is_empty() {
+                self.exchange.give_read(Output::Dead(dead));
+            }
             return Ok(true);
         }
         if let Some(begin) = self.finish.take() {
@@ -177,17 +210,49 @@ impl Worker {
             self.stages.take(sender, message, &mut results);
             return self.keep(results);
         };
-        let passed = self.exchange.barrier(lane, sender, epoch);
-        for next in passed.lanes {
-            self.exchange.hold_for_all(next, || Message::Barrier(epoch));
+        self.exchange.note(lane, sender, epoch);
+        self.pass_on();
+    }
+
+    /// Has barriers go on behind all that comes before them, as far as that has been given out.
+    fn pass_on(&mut self) {
+        while let Some(awaited) = self.exchange.awaits() {
+            let epoch = awaited.epoch;
+            if !self.stages.is_settled(awaited.lanes.start) {
+                return;
+            }
+            if awaited.lanes.start >= self.channels.inboxes.len() {
+                let mut results = Results::default();
+                let over = self.stages.end(epoch, &mut results);
+                self.keep(results);
+                if !over {
+                    return;
+                }
+            }
+            let passed = self.exchange.pass(epoch);
+            for next in passed.lanes {
+                self.exchange.hold_for_all(next, || Message::Barrier(epoch));
+            }
+            if passed.done {
+                self.finished |= self.last_epoch == Some(epoch);
+                self.exchange.end();
+            }
         }
-        if passed.done {
-            self.stages.end(epoch, &mut results);
-            self.finished |= self.last_epoch == Some(epoch);
+    }
+
+    /// Takes a step of a round of a stage that messages of this lane lead to, if there is one and it may be taken.
+    fn page(&mut self, lane: usize, leisure: Leisure) -> bool {
+        if !self.exchange.may_give(lane + 1) {
+            return false;
+        }
+        let awaited = self.exchange.awaits().map_or(0, |awaited| awaited.lanes.end - 1);
+        let mut results = Results::default();
+        let worked = self.stages.page(lane, leisure, awaited, &mut results);
+        if worked {
             self.keep(results);
-            self.under_way = false;
-            self.give_dead(Vec::new());
+            self.pass_on();
         }
+        worked
     }
 
     /// Looks for idle partitions, now and then; true if that gave something to send.
@@ -196,6 +261,10 @@ impl Worker {
             return false;
         }
         self.looked = now;
+        if now.saturating_sub(self.shown) >= SHOW {
+            self.shown = now;
+            self.stages.show(self.number);
+        }
         let mut given = Given::default();
         self.reading.tick(now, &mut given);
         let some = !given.messages.is_empty();
@@ -211,8 +280,7 @@ impl Worker {
                 self.exchange.give(Output::State { stage, parts, whole });
             }
         }
-        self.exchange.hold_for_all(0, || Message::Barrier(begin.epoch));
-        self.under_way = true;
+        self.exchange.begin(|| Message::Barrier(begin.epoch));
         self.stages.begin(begin);
         Ok(())
     }
@@ -238,14 +306,6 @@ impl Worker {
         }
     }
 
-    /// Gives the keeper rows in error of what was read, with those of before, once it is at their epoch.
-    fn give_dead(&mut self, dead: Vec<DeadLetter>) {
-        self.early.extend(dead);
-        if !self.under_way && !self.early.is_empty() {
-            self.exchange.give(Output::Dead(std::mem::take(&mut self.early)));
-        }
-    }
-
     /// Sends what there is room for.
     fn send(&mut self) -> Result<(), TopologyError> {
         let Channels { keeper, outboxes, .. } = &self.channels;
@@ -267,7 +327,8 @@ impl Worker {
         } else {
             for (lane, inboxes) in self.channels.inboxes.iter().enumerate() {
                 let inboxes = inboxes.iter().enumerate();
-                for (_, inbox) in inboxes.filter(|(sender, _)| self.exchange.may_take(lane, *sender)) {
+                let may_take = |sender| self.exchange.may_take(lane, sender) && !self.stages.is_behind(lane);
+                for (_, inbox) in inboxes.filter(|(sender, _)| may_take(*sender)) {
                     select.recv(inbox);
                 }
             }
@@ -278,7 +339,7 @@ impl Worker {
                 }
             }
             if self.exchange.may_read() {
-                if self.early.len() < EARLY {
+                if self.exchange.may_take_events() {
                     select.recv(self.channels.intake.channel());
                 }
                 select.recv(&self.channels.control);
@@ -287,8 +348,14 @@ impl Worker {
         let until_due =
             self.due().map(|due| Duration::from_micros(due.saturating_sub(self.clock.now()).max(0).unsigned_abs()));
         match select.ready_timeout(until_due.map_or(TICK, |pause| pause.min(TICK))) {
-            Ok(ready) => ready != stop,
-            Err(_) => true,
+            Ok(ready) => {
+                self.rested = false;
+                ready != stop
+            }
+            Err(_) => {
+                self.rested = true;
+                true
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use std::{env, fs};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -136,6 +136,19 @@ impl Kafka {
         for result in results.unwrap_or_else(|error| panic!("{error}")) {
             result.unwrap_or_else(|(topic, error)| panic!("topic {topic}: {error}"));
         }
+    }
+
+    /// Makes partitions of a topic that is there until it has so many; the mock cluster cannot.
+    ///
+    /// # Panics
+    /// The broker does not make them.
+    pub fn grow(&self, topic: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap_or_else(|error| panic!("{error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap_or_else(|error| panic!("{error}"));
+        let options = AdminOptions::new().operation_timeout(Some(CALL)).request_timeout(Some(CALL));
+        let new = [NewPartitions::new(topic, partitions)];
+        let made = runtime.block_on(admin.create_partitions(&new, &options)).unwrap_or_else(|error| panic!("{error}"));
+        made.into_iter().for_each(|made| drop(made.unwrap_or_else(|error| panic!("{topic}: {error:?}"))));
     }
 
     /// Writes values without keys to one partition, and waits until the broker has them.

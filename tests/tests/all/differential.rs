@@ -28,7 +28,7 @@ use millrace::time::{Clock, ManualClock, SystemClock};
 use millrace::topology::keeper::Summary;
 use millrace::topology::outlets::Outlets;
 use millrace::topology::resume::{Differences, Resume, differences};
-use millrace::topology::{self, Start, State};
+use millrace::topology::{self, Memory, Start, State};
 use millrace::wasm::{Engine, EngineOptions};
 use millrace_tests::patience::{START, wait_for};
 use proptest::prelude::*;
@@ -51,6 +51,13 @@ const SMALL: u32 = 2_000;
 
 /// How many cases are run in three interleavings.
 const INTERLEAVED: u32 = 60;
+
+/// How many cases are run with less memory than their state takes, and how many of them in three interleavings.
+const PAGED: u32 = 60;
+const PAGED_INTERLEAVED: u32 = 30;
+
+/// So little memory: all that is not worked on lies on disk; some of it does; hardly any.
+const MEMORY: [u64; 3] = [1, 16 << 10, 256 << 10];
 
 /// How many cases run at once.
 const THREADS: u8 = 6;
@@ -124,6 +131,8 @@ struct Way {
     shards: usize,
     batch: usize,
     feed: Feed,
+    /// How many bytes of state are in memory; none: all of it.
+    memory: Option<u64>,
     /// What comes before it goes through: the shards of what comes after a cut are one more each.
     cuts: Vec<Cut>,
 }
@@ -139,7 +148,7 @@ enum Feed {
 
 impl Way {
     fn straight(shards: usize, batch: usize) -> Self {
-        Self { shards, batch, feed: Feed::Files, cuts: Vec::new() }
+        Self { shards, batch, feed: Feed::Files, memory: None, cuts: Vec::new() }
     }
 }
 
@@ -170,13 +179,13 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
         let epoch = recovery.next_epoch - 1;
         let resume = recovery.commit.as_ref().map(|commit| {
             assert_eq!(differences(plan, commit), Differences::default());
-            Resume::from_commit(plan, &store, commit, epoch).unwrap()
+            Resume::from_commit(plan, &store, commit, epoch, way.memory.map(|memory| memory / 8)).unwrap()
         });
         let resume = resume.unwrap_or_else(|| Resume { epoch, ..Resume::default() });
         let before = recovery.commit;
         marks = before.as_ref().map(|commit| commit.outputs.clone()).unwrap_or_default();
         let term = store.next_term().unwrap();
-        state = Some(State { store, term, resume, before, input: None });
+        state = Some(State { store, term, resume, before, input: None, followed: None });
     }
     let outputs = plan.views.iter().map(|view| {
         let sinks = view.outputs.iter().map(|output| {
@@ -188,6 +197,7 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
     });
     let outlets = Outlets {
         online: Box::new(Nowhere),
+        filler: None,
         log: None,
         dead_letters: DeadLetterWriter::open(&data.join("dead-letters"), limits).unwrap(),
         outputs: outputs.collect(),
@@ -201,12 +211,16 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
             Feed::Files => (Arc::new(SystemClock), None, None),
             Feed::Given(pace, skew) => (stands.clone(), Some(opener(sources, pace.clone(), stands)), *skew),
         };
+        // Its own: the threads of a run that crashed live on for a while.
+        let spill = tempfile::tempdir_in(data).unwrap().keep();
         let running = topology::start(Start {
             plan: plan.clone(),
             workers: way.shards,
             batch_rows: way.batch,
             max_skew: max_skew.map(Duration::from_millis),
+            memory: way.memory.map(|limit| Memory { limit, folder: spill }),
             interval: if cut.is_some() { Duration::from_millis(2) } else { Duration::from_secs(60) },
+            stop_timeout: Duration::from_secs(60),
             until_idle: None,
             outlets,
             clock,
@@ -374,6 +388,29 @@ fn a_run_that_is_cut_short_goes_on_where_it_was() {
     let cuts = move || prop::collection::vec(cut(), 1..4);
     let ways = move || (way(), cuts()).prop_map(|(way, cuts)| vec![Way { cuts, ..way }]);
     through(CUT, || (streams(120), views(12), ways()));
+}
+
+fn memory() -> impl Strategy<Value = Option<u64>> {
+    prop::sample::select(MEMORY.to_vec()).prop_map(Some)
+}
+
+#[test]
+fn how_much_of_the_state_is_in_memory_changes_nothing() {
+    let cut = || (0_u64..60, any::<bool>()).prop_map(|(after, crash)| Cut { after, crash });
+    let cuts = move || prop::collection::vec(cut(), 0..3);
+    let ways = move || (way(), cuts(), memory()).prop_map(|(way, cuts, memory)| vec![Way { cuts, memory, ..way }]);
+    through(PAGED, || (streams(120), views(12), ways()));
+}
+
+#[test]
+fn nor_does_it_where_partitions_come_and_pause() {
+    let paged = |(sources, ways): ([Stream; 2], Vec<Way>), memory: Option<u64>| {
+        (sources, ways.into_iter().map(|way| Way { memory, ..way }).collect::<Vec<_>>())
+    };
+    let interleaved = move || (interleaved(20), memory()).prop_map(move |(case, memory)| paged(case, memory));
+    through(PAGED_INTERLEAVED, || {
+        (interleaved(), views(12)).prop_map(|((sources, ways), views)| (sources, views, ways))
+    });
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn a_broker_that_goes_away_gets_every_row_when_it_is_back() {
     let said = served.process.line("trying again until it answers", START);
     assert!(said.contains("topic outputs-away at ") && said.contains("is not available"), "{said}");
     kafka.resume();
-    served.process.line("the output is back", START);
+    served.process.line("the output topic is back", START);
     let after: BTreeMap<String, f64> = arrived(&kafka, 40);
     assert_eq!(after, users(0..40));
     served.terminate();
@@ -159,7 +159,7 @@ fn a_broker_that_goes_away_gets_records_as_they_are_made_when_it_is_back() {
     let said = served.process.line("trying again until it answers", START);
     assert!(said.contains("topic outputs-least at ") && said.contains("records are not acknowledged"), "{said}");
     kafka.resume();
-    served.process.line("the output is back", START);
+    served.process.line("the output topic is back", START);
     wait_for("the second", START, || (kafka.read("outputs-least").len() == 2).then_some(()));
     served.terminate();
 }

@@ -234,9 +234,9 @@ fn redis_holds_what_feast_would_have_written() {
             ("bytes", vectors.value("bytes 00ff")),
         ],
     );
-    // Beside the entities there is only the term of the project's owner.
+    // Beside the entities there are only the term of the project's owner, and its mark.
     wanted_keys.insert(id.clone());
-    wanted_keys.insert(b"millrace:feast_demo_local:term".to_vec());
+    wanted_keys.extend(["term", "mark"].map(|key| format!("millrace:feast_demo_local:{key}").into_bytes()));
     let keys: BTreeSet<Vec<u8>> = redis::cmd("KEYS").arg("*").query(&mut redis).unwrap();
     assert_eq!(keys, wanted_keys);
 
@@ -369,7 +369,7 @@ fn a_redis_that_is_away_is_waited_for() {
     // The rows of closed windows, too: what was written before and after it died.
     send(1000, 40.0);
     wait(&served, "2025-01-01T00:16:40Z", 1, 40.0);
-    assert!(served.process.said().contains("the store is back"));
+    assert!(served.process.said().contains("the online store is back"));
     let said = served.terminate();
     assert!(said.contains("250 events in "), "{said}");
 }

@@ -10,6 +10,10 @@ use super::super::section::{Section, Value};
 /// The least that makes sense for kept dead letters.
 const LEAST_SIZE: u64 = 1 << 20;
 
+/// The least memory for state: with less every key would lie on disk.
+const LEAST_MEMORY: u64 = 64 << 10;
+const MOST_MEMORY: u64 = 1 << 50;
+
 /// The rows of one call of a UDF are at most these.
 const MOST_ROWS: i64 = 8_192;
 
@@ -63,7 +67,8 @@ fn address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
 }
 
 pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
-    let mut runtime = Runtime { shards: 0, batch_rows: 4_096, max_skew: Some(MAX_SKEW), min_free: MIN_FREE };
+    let mut runtime =
+        Runtime { shards: 0, batch_rows: 4_096, max_skew: Some(MAX_SKEW), memory: None, min_free: MIN_FREE };
     let Some(mut section) = document.get("runtime").and_then(|value| value.section()) else { return runtime };
     if let Some(shards) = section.get("shards").and_then(|value| value.integer(0..=1024)) {
         runtime.shards = shards;
@@ -74,22 +79,26 @@ pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
     if let Some(skew) = section.get("max-skew").and_then(|value| value.duration_or_off()) {
         runtime.max_skew = skew;
     }
+    runtime.memory = section.get("memory").and_then(|value| value.size(LEAST_MEMORY..=MOST_MEMORY));
     if let Some(bytes) = section.get("min-free").and_then(|value| value.size(0..=MOST_FREE)) {
         runtime.min_free = bytes;
     }
-    section.not_yet("memory", "a limit on memory is");
     section.finish();
     runtime
 }
 
 pub(super) fn checkpoint(document: &mut Section<'_>) -> Checkpoint {
-    let mut checkpoint = Checkpoint { interval: Duration::from_secs(10), retain: 3 };
+    let mut checkpoint =
+        Checkpoint { interval: Duration::from_secs(10), retain: 3, stop_timeout: Duration::from_secs(20) };
     let Some(mut section) = document.get("checkpoint").and_then(|value| value.section()) else { return checkpoint };
     if let Some(interval) = section.get("interval").and_then(|value| value.positive_duration()) {
         checkpoint.interval = interval;
     }
     if let Some(retain) = section.get("retain").and_then(|value| value.integer(1..=1_000)) {
         checkpoint.retain = retain;
+    }
+    if let Some(timeout) = section.get("stop-timeout").and_then(|value| value.positive_duration()) {
+        checkpoint.stop_timeout = timeout;
     }
     section.finish();
     checkpoint

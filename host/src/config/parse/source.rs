@@ -12,7 +12,7 @@ use super::{format, schema, view};
 
 /// The keys that only one type of source has.
 const KEYS_OF_TYPES: [(&str, &[&str]); 4] = [
-    ("kafka", &["brokers", "topic", "start", "bounded", "properties", "group"]),
+    ("kafka", &["brokers", "topic", "start", "bounded", "properties", "group", "metadata-refresh"]),
     ("websocket", &["url", "headers", "send", "listen"]),
     ("push", &[]),
     ("file", &["path", "follow"]),
@@ -127,6 +127,9 @@ fn refuse_keys_of_other_types(section: &mut Section<'_>, kind: &str) {
     }
 }
 
+/// How often a topic is asked for new partitions unless the project says otherwise.
+const METADATA_REFRESH: Duration = Duration::from_secs(30);
+
 fn kafka(section: &mut Section<'_>, name: &Spanned<String>, project: &str) -> Option<SourceKind> {
     let brokers = section.require("brokers").and_then(|value| value.string());
     let topic = section.require("topic").and_then(|value| value.string());
@@ -135,6 +138,7 @@ fn kafka(section: &mut Section<'_>, name: &Spanned<String>, project: &str) -> Op
     let group = section
         .get("group")
         .map_or_else(|| Some(format!("{project}-{}", name.value)), |value| value.string().map(|group| group.value));
+    let refresh = section.get("metadata-refresh").and_then(|value| value.positive_duration());
     let properties = properties(section, &OWN_PROPERTIES);
     Some(SourceKind::Kafka {
         brokers: brokers?,
@@ -143,6 +147,7 @@ fn kafka(section: &mut Section<'_>, name: &Spanned<String>, project: &str) -> Op
         bounded: bounded?,
         properties,
         group: group?,
+        refresh: refresh.unwrap_or(METADATA_REFRESH),
     })
 }
 

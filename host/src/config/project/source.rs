@@ -73,6 +73,8 @@ pub enum SourceKind {
         properties: Vec<(Spanned<String>, String)>,
         /// The consumer group that positions are committed to, for lag displays.
         group: String,
+        /// How often the topic is asked for new partitions.
+        refresh: Duration,
     },
     /// A server that Millrace connects to.
     WebSocketConnect {

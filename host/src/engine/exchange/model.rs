@@ -26,6 +26,8 @@ enum Event {
     Wander(usize),
     /// Goes to a worker and waits there for the clock; then as the first.
     Timed(usize),
+    /// Is in error: it goes from the worker that reads it, this one, to the keeper at once.
+    Dead(usize),
 }
 
 /// A world as it begins.
@@ -63,6 +65,8 @@ enum Spoilt {
     TicksBetweenBarriers,
     /// And when the last barrier has passed.
     TicksAfterTheEnd,
+    /// Rows in error go to the keeper while the barrier ahead of them is on its way.
+    GivesEarly,
     /// The keeper listens to workers behind their barrier.
     KeeperListensOn,
 }
@@ -143,7 +147,7 @@ impl Laws {
         let mut laws = Self { shape, events, expected: BTreeMap::new() };
         let mut open: Vec<(Event, usize, usize, Row)> = Vec::new();
         for (number, event) in laws.events.iter().flatten() {
-            let (Event::Spread(to) | Event::Wander(to) | Event::Timed(to)) = *event;
+            let (Event::Spread(to) | Event::Wander(to) | Event::Timed(to) | Event::Dead(to)) = *event;
             open.push((*event, 0, to, Row { event: *number, way: 0, epoch: 0 }));
         }
         while let Some((event, lane, worker, row)) = open.pop() {
@@ -167,6 +171,7 @@ impl Laws {
     fn next(&self, event: Event, lane: usize, worker: usize) -> Vec<usize> {
         match event {
             _ if lane + 1 == self.shape.lanes => Vec::new(),
+            Event::Dead(_) => Vec::new(),
             Event::Wander(_) => vec![(worker + 1) % self.workers()],
             Event::Spread(_) | Event::Timed(_) => (0..self.workers()).collect(),
         }
@@ -205,6 +210,10 @@ impl Laws {
 
     fn may_read(&self, worker: &Worker) -> bool {
         worker.exchange.may_read() || self.is(Spoilt::ReadsWhileHeld)
+    }
+
+    fn may_take_events(&self, worker: &Worker) -> bool {
+        worker.exchange.may_take_events() || self.is(Spoilt::ReadsWhileHeld)
     }
 
     fn may_take(&self, worker: &Worker, lane: usize, sender: usize) -> bool {
@@ -248,13 +257,17 @@ impl Laws {
                 self.give(&mut ticked.workers[number], number, 0, row);
                 next.push(ticked);
             }
-            if let Some((event, kind)) = self.events[number].get(worker.read).filter(|_| self.may_read(worker)) {
+            if let Some((event, kind)) = self.events[number].get(worker.read).filter(|_| self.may_take_events(worker)) {
                 let mut read = world.clone();
                 let reader = &mut read.workers[number];
                 reader.read += 1;
                 let row = Row { event: *event, way: 0, epoch: reader.begun + 1 };
-                let (Event::Spread(to) | Event::Wander(to) | Event::Timed(to)) = *kind;
-                reader.exchange.hold(0, to, Message::Row(row));
+                let (Event::Spread(to) | Event::Wander(to) | Event::Timed(to) | Event::Dead(to)) = *kind;
+                match kind {
+                    Event::Dead(_) if self.is(Spoilt::GivesEarly) => reader.exchange.give(Output::Row(row.at(to))),
+                    Event::Dead(_) => reader.exchange.give_read(Output::Row(row.at(to))),
+                    _ => reader.exchange.hold(0, to, Message::Row(row)),
+                }
                 if !matches!(kind, Event::Timed(_)) {
                     read.epochs[usize::from(*event)] = row.epoch;
                 }
@@ -280,7 +293,7 @@ impl Laws {
             next.push(begun);
         }
         for next in &mut next {
-            while self.shape.eager && (0..self.workers()).fold(false, |sent, worker| self.send(next, worker) || sent) {}
+            while self.shape.eager && (0..self.workers()).any(|worker| self.send(next, worker)) {}
             self.check(next);
         }
         next
@@ -292,7 +305,7 @@ impl Laws {
         let worker = &mut begun.workers[number];
         (worker.control, worker.begun) = (None, epoch);
         if !self.is(Spoilt::BarrierOvertakes) {
-            worker.exchange.hold_for_all(0, || Message::Barrier(epoch));
+            worker.exchange.begin(|| Message::Barrier(epoch));
             return begun;
         }
         for receiver in 0..self.workers() {
@@ -325,6 +338,7 @@ impl Laws {
                 passed.lanes.for_each(|lane| worker.exchange.hold_for_all(lane, || Message::Barrier(epoch)));
                 if passed.done {
                     worker.exchange.give(Output::Done(epoch));
+                    worker.exchange.end();
                     worker.done = epoch;
                 }
                 return;
@@ -403,9 +417,13 @@ impl Laws {
     fn check(&self, world: &World) {
         for worker in world.workers.iter().filter(|_| !self.is(Spoilt::BarrierOvertakes)) {
             let Exchange { held, outputs, .. } = &worker.exchange;
-            // One message leads to one for each inbox, and to a row or a word for the keeper.
+            // One message leads to one for each inbox, and to a row or a word for the keeper, behind which comes what was
+            // read early.
             assert!(held.iter().flatten().all(|held| held.len() <= 1), "too much is held: {worker:?}");
-            assert!(outputs.len() <= 1, "too much is held: {worker:?}");
+            let read =
+                |output: &&Output| matches!(output, Output::Row(row) if matches!(self.event(*row), Event::Dead(_)));
+            let of_one_message = outputs.len() - outputs.iter().filter(read).count();
+            assert!(of_one_message <= 1 && outputs.len() <= 1 + EARLY, "too much is held: {worker:?}");
         }
     }
 
@@ -447,7 +465,7 @@ fn visit(shape: Shape) -> usize {
     seen.len()
 }
 
-use Event::{Spread, Timed, Wander};
+use Event::{Dead, Spread, Timed, Wander};
 
 /// Two workers that have rows for each other.
 fn two(spoilt: Option<Spoilt>) -> Shape {
@@ -475,6 +493,24 @@ fn two_workers_on_three_lanes_in_every_order() {
     let worlds = visit(Shape { lanes: 3, events, eager: true, spoilt: None });
     println!("{worlds} worlds");
     assert!(worlds > 10_000, "{worlds}");
+}
+
+/// Two workers, one of which has rows in error.
+fn with_errors(spoilt: Option<Spoilt>) -> Shape {
+    Shape { lanes: 2, events: vec![vec![Spread(1)], vec![Dead(1), Dead(1)]], eager: true, spoilt }
+}
+
+#[test]
+fn rows_in_error_in_every_order() {
+    let worlds = visit(with_errors(None));
+    println!("{worlds} worlds");
+    assert!(worlds > 1_000, "{worlds}");
+}
+
+#[test]
+#[should_panic(expected = "of another epoch")]
+fn rows_in_error_ahead_of_their_epoch_would_be_noticed() {
+    visit(with_errors(Some(Spoilt::GivesEarly)));
 }
 
 #[test]
@@ -554,4 +590,29 @@ fn giving_behind_the_last_barrier_would_be_noticed() {
 #[should_panic(expected = "of another epoch")]
 fn a_keeper_that_listens_on_would_be_noticed() {
     spoil(Spoilt::KeeperListensOn);
+}
+
+/// Whoever is gone before an epoch's end has given neither all its rows nor its state: none ends without it.
+#[test]
+fn no_epoch_ends_without_a_worker_that_is_gone() {
+    let mut gathering = Gathering::new(2);
+    assert!(!gathering.done(0) && gathering.done(1), "both have come to the end of the first");
+    gathering.gone(0);
+    assert!(!gathering.done(1));
+    assert!(gathering.is_over(), "nobody is listened to any more");
+}
+
+/// A barrier goes on lane by lane, each once what is given there has been given, and inboxes stay closed until its end.
+#[test]
+fn a_barrier_waits_for_what_comes_before_it() {
+    let mut exchange: Exchange<(), ()> = Exchange::new(2, 1);
+    exchange.note(0, 0, 7);
+    assert_eq!(exchange.awaits(), Some(Awaited { epoch: 7, lanes: 1..2 }));
+    assert_eq!(exchange.pass(7), Passed { lanes: 1..2, done: false });
+    assert_eq!(exchange.awaits(), None, "it has yet to come on lane 1");
+    exchange.note(1, 0, 7);
+    assert_eq!(exchange.awaits(), Some(Awaited { epoch: 7, lanes: 2..3 }));
+    assert!(!exchange.may_take(0, 0) && !exchange.may_take(1, 0));
+    assert_eq!(exchange.pass(7), Passed { lanes: 0..0, done: true });
+    assert!(exchange.may_take(0, 0) && exchange.awaits().is_none());
 }

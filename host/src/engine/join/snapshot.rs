@@ -3,7 +3,6 @@
 //! Which rows have been joined, and which versions nobody can ask for, is not said: how far the sides have come says it.
 //! Where rows go before that, all that wait are told anew each time.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
@@ -12,8 +11,8 @@ use arrow::datatypes::Int64Type;
 use super::{JoinOperator, Version, Wait, Waiting};
 use crate::engine::guard::GuardError;
 use crate::engine::key;
-use crate::engine::lineage::{self, TRACE_COLUMNS};
-use crate::engine::state::{OF_SHARD, Part, SHARD, Stateful, foreign, marks, numbers};
+use crate::engine::lineage::{self, TRACE_COLUMNS, Trace};
+use crate::engine::state::{OF_SHARD, Part, SHARD, Stateful, foreign, last_words, marks, numbers};
 use crate::engine::udf::CallError;
 use crate::time::Micros;
 
@@ -40,10 +39,7 @@ impl Stateful for JoinOperator {
                 _ => return Err(foreign().into()),
             }
         }
-        // Of each shard there was the last one counts; they are of one epoch.
-        let now = parts.iter().rev().filter(|part| part.table == OF_SHARD);
-        let mut shards = BTreeSet::new();
-        for part in now.filter(|part| shards.insert(part.number)) {
+        for part in last_words(parts).filter(|part| part.table == OF_SHARD) {
             self.import_waiting(part)?;
         }
         self.deadlines.make_contiguous().sort_by_key(|(deadline, _)| *deadline);
@@ -135,6 +131,7 @@ impl JoinOperator {
         let deadlines = numbers::<Int64Type>(Some(deadlines))?;
         let (traces, columns) = rest.split_at_checked(TRACE_COLUMNS).ok_or_else(foreign)?;
         let traces = lineage::from_columns(traces)?;
+        self.payload = traces.first().map_or(0, Trace::payload);
         for (at, (row, trace)) in self.left.add(columns, keys.len()).zip(traces).enumerate() {
             let time = times.value(at);
             if time < self.right_until {

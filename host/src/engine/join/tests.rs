@@ -18,7 +18,7 @@ fn plan(miss: Miss, within: Option<Micros>, reach: Micros) -> Arc<JoinPlan> {
     waiting(Wait::Watermark, miss, within, reach)
 }
 
-fn waiting(wait: Wait, miss: Miss, within: Option<Micros>, reach: Micros) -> Arc<JoinPlan> {
+pub(in crate::engine) fn waiting(wait: Wait, miss: Miss, within: Option<Micros>, reach: Micros) -> Arc<JoinPlan> {
     let field = |name: &str| Arc::new(Field::new(name, DataType::Int64, true));
     Arc::new(JoinPlan {
         wait,
@@ -37,7 +37,7 @@ fn created(row: &Row) -> Micros {
     50 - row.2 % 3
 }
 
-fn batch(rows: &[Row], source: u16, first: i64) -> KeyedBatch {
+pub(in crate::engine) fn batch(rows: &[Row], source: u16, first: i64) -> KeyedBatch {
     let keys: ArrayRef = Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>());
     let keys = key::encode(&[keys], rows.len()).unwrap();
     let raw = RawBatch { origin: Origin { source, partition: 0 }, ..RawBatch::default() };

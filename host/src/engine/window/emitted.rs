@@ -41,6 +41,14 @@ impl Emitted {
         Self { kinds, table, ends: Vec::new(), gone: Vec::new(), changed, forgotten }
     }
 
+    /// About how many bytes it holds.
+    pub(super) fn weight(&self) -> usize {
+        /// About what a key that has gone takes.
+        const FORGOTTEN: usize = 32;
+        let slots = self.ends.capacity() * size_of::<Micros>() + self.gone.capacity() + self.changed.weight();
+        self.table.weight() + slots + self.forgotten.as_ref().map_or(0, |forgotten| forgotten.len() * FORGOTTEN)
+    }
+
     /// Which of these rows are what was last given of their keys.
     pub(super) fn unchanged(&self, slots: &[u32], features: &[ArrayRef]) -> Result<Vec<bool>, CallError> {
         let has = |slot: &u32| {

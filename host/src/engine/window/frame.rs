@@ -41,6 +41,12 @@ impl RunningState {
         }
     }
 
+    /// About how many bytes it holds.
+    pub(super) fn weight(&self) -> usize {
+        let tables: usize = self.tables.iter().flatten().map(StateTable::weight).sum();
+        tables + self.rows.capacity() * size_of::<Option<u32>>() + self.changed.weight()
+    }
+
     /// Whether a key has state here; it then has it for ever.
     pub(super) fn knows(&self, slot: u32) -> bool {
         self.rows.get(slot as usize).is_some_and(Option::is_some)

@@ -45,6 +45,27 @@ impl Grid {
         Ok(Self { plan, aggregates, panes: BTreeMap::new(), last: Vec::new(), group_of: Vec::new() })
     }
 
+    /// One of the same plan, without panes and without the aggregates' instances.
+    pub(super) fn bare(&self) -> Self {
+        let plan = self.plan.clone();
+        Self { plan, aggregates: Vec::new(), panes: BTreeMap::new(), last: Vec::new(), group_of: Vec::new() }
+    }
+
+    /// About how many bytes it holds.
+    pub(super) fn weight(&self) -> usize {
+        let scratch = self.last.capacity() * size_of::<(i64, u32)>() + self.group_of.capacity() * 4;
+        scratch + self.panes.values().map(Pane::weight).sum::<usize>()
+    }
+
+    /// The watermark with which the next pane goes: see [`Self::expire`].
+    pub(super) fn next_to_go(&self, reach: Micros) -> Option<Micros> {
+        self.panes.keys().next().map(|pane| self.kept_until(*pane, reach))
+    }
+
+    fn kept_until(&self, pane: i64, reach: Micros) -> Micros {
+        self.plan.specs.iter().map(|spec| spec.leaves(pane)).max().map_or(0, |leaves| leaves.saturating_add(reach))
+    }
+
     /// Any of the windows, for what is the same of all: where panes begin and end.
     fn any_spec(&self) -> Option<WindowSpec> {
         self.plan.specs.first().copied()
@@ -254,14 +275,9 @@ impl Grid {
         keys: &mut KeyIndex,
         mut freed: impl FnMut(u32, Box<[u8]>),
     ) {
-        let kept = |specs: &[WindowSpec], pane: i64| {
-            specs.iter().map(|spec| spec.leaves(pane)).max().map_or(0, |leaves| leaves.saturating_add(reach))
-        };
-        while let Some(entry) = self.panes.first_entry() {
-            if kept(&self.plan.specs, *entry.key()) > watermark {
-                break;
-            }
-            for slot in entry.remove().slots() {
+        while self.next_to_go(reach).is_some_and(|until| until <= watermark) {
+            let Some((_, pane)) = self.panes.pop_first() else { break };
+            for slot in pane.slots() {
                 if let Some(key) = keys.release(*slot) {
                     freed(*slot, key);
                 }

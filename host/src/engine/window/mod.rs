@@ -62,4 +62,4 @@ pub struct Outcome {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::engine) mod tests;

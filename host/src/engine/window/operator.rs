@@ -54,9 +54,13 @@ impl WindowOperator {
     /// An aggregate's instance could not be made.
     pub fn new(plan: Arc<WindowPlan>) -> Result<Self, CallError> {
         let grids = plan.grids.iter().cloned().map(Grid::new).collect::<Result<_, _>>()?;
+        Ok(Self::of(plan, grids))
+    }
+
+    fn of(plan: Arc<WindowPlan>, grids: Vec<Grid>) -> Self {
         let features = plan.features.schema.fields().iter().skip(plan.features.key_types.len() + 1);
         let emitted = Emitted::new(features.map(|field| field.data_type().clone()).collect());
-        Ok(Self {
+        Self {
             plan,
             grids,
             keys: KeyIndex::default(),
@@ -64,7 +68,31 @@ impl WindowOperator {
             observed: Changed::default(),
             fired: BEFORE_ALL,
             watermark: BEFORE_ALL,
-        })
+        }
+    }
+
+    /// One of the same plan, without keys and without the aggregates' instances: it works with those of another.
+    pub(in crate::engine) fn bare(&self) -> Self {
+        Self::of(self.plan.clone(), self.grids.iter().map(Grid::bare).collect())
+    }
+
+    /// Exchanges the aggregates' instances with another one of the same plan.
+    pub(in crate::engine) fn swap_instances(&mut self, other: &mut Self) {
+        for (own, other) in self.grids.iter_mut().zip(&mut other.grids) {
+            std::mem::swap(&mut own.aggregates, &mut other.aggregates);
+        }
+    }
+
+    /// About how many bytes its state takes.
+    pub fn weight(&self) -> usize {
+        let grids: usize = self.grids.iter().map(Grid::weight).sum();
+        grids + self.keys.weight() + self.emitted.weight() + self.observed.weight()
+    }
+
+    /// The least watermark at which a row would come out or something would be let go of; none while it is empty.
+    pub fn due(&self) -> Option<Micros> {
+        let goes = self.grids.iter().filter_map(|grid| grid.next_to_go(self.reach())).min();
+        [goes, self.next_end()].into_iter().flatten().min()
     }
 
     /// How many keys have state.
@@ -146,9 +174,13 @@ impl WindowOperator {
         Ok(())
     }
 
+    /// A row that is not late is less than the view's window and the allowed lateness behind the watermark.
+    fn reach(&self) -> Micros {
+        self.plan.spec.size.saturating_add(self.plan.allowed_lateness)
+    }
+
     fn expire(&mut self) {
-        // A row that is not late is less than the view's window and the allowed lateness behind the watermark.
-        let reach = self.plan.spec.size.saturating_add(self.plan.allowed_lateness);
+        let reach = self.reach();
         for grid in &mut self.grids {
             grid.expire(self.watermark, reach, &mut self.keys, |slot, key| self.emitted.forget(slot, key));
         }

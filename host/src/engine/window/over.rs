@@ -120,6 +120,9 @@ pub struct OverOperator {
     due: BinaryHeap<Reverse<(Micros, u32)>>,
     /// Which keys have rows that no checkpoint keeps yet.
     arrived: Changed,
+    /// How many rows wait, and about how many bytes the event behind one of them has.
+    pending: usize,
+    payload: usize,
     watermark: Micros,
 }
 
@@ -130,8 +133,13 @@ impl OverOperator {
     /// An aggregate's instance could not be made.
     pub fn new(plan: Arc<OverPlan>) -> Result<Self, CallError> {
         let create = |used: &OverUse| Instance::create(used.used.factory.as_ref());
-        Ok(Self {
-            aggregates: plan.aggregates.iter().map(create).collect::<Result<_, _>>()?,
+        let aggregates = plan.aggregates.iter().map(create).collect::<Result<_, _>>()?;
+        Ok(Self::of(plan, aggregates))
+    }
+
+    fn of(plan: Arc<OverPlan>, aggregates: Vec<Instance>) -> Self {
+        Self {
+            aggregates,
             running: RunningState::new(&plan),
             keys: KeyIndex::default(),
             histories: Vec::new(),
@@ -139,9 +147,38 @@ impl OverOperator {
             waiting: BTreeMap::new(),
             due: BinaryHeap::new(),
             arrived: Changed::default(),
+            pending: 0,
+            payload: 0,
             watermark: BEFORE_ALL,
             plan,
-        })
+        }
+    }
+
+    /// One of the same plan, without keys and without the aggregates' instances: it works with those of another.
+    pub(in crate::engine) fn bare(&self) -> Self {
+        Self::of(self.plan.clone(), Vec::new())
+    }
+
+    /// Exchanges the aggregates' instances with another one of the same plan.
+    pub(in crate::engine) fn swap_instances(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.aggregates, &mut other.aggregates);
+    }
+
+    /// About how many bytes its state takes.
+    pub fn weight(&self) -> usize {
+        /// What a time at which rows wait takes, with the first of their keys.
+        const TIME: usize = 64;
+        let rows = self.rows.weight() + self.rows.live() * size_of::<Held>() * 3 / 2 + self.pending * self.payload;
+        let times = self.waiting.len() * TIME + self.due.capacity() * size_of::<(Micros, u32)>();
+        let keys = self.keys.weight() + self.histories.capacity() * size_of::<History>() + self.arrived.weight();
+        rows + times + keys + self.running.weight()
+    }
+
+    /// The least watermark at which a row would come out or be let go of; none while nothing waits for one.
+    pub fn due(&self) -> Option<Micros> {
+        let gives = self.waiting.keys().next().map(|time| time.saturating_add(1));
+        let goes = self.due.peek().map(|Reverse((time, _))| *time);
+        [gives, goes].into_iter().flatten().min()
     }
 
     /// How many keys have state.
@@ -160,6 +197,8 @@ impl OverOperator {
     /// An aggregate failed as a whole; the view cannot go on.
     pub fn update(&mut self, batch: &KeyedBatch, out: &mut Outcome) -> Result<(), GuardError> {
         let folds = self.folds(batch);
+        self.pending += batch.len();
+        self.payload = batch.lineage.payload();
         let mut touched = Vec::with_capacity(batch.len());
         for (at, row) in self.rows.add(&batch.inputs, batch.len()).enumerate() {
             let time = batch.times.get(at).copied().unwrap_or(BEFORE_ALL);
@@ -295,6 +334,7 @@ impl OverOperator {
             for held in history.rows.iter_mut().skip(history.given).take_while(|held| held.time <= *time) {
                 held.trace = None;
                 history.given += 1;
+                self.pending = self.pending.saturating_sub(1);
             }
             if history.given > 2 * history.pruned + 16 {
                 self.prune(*slot);
@@ -384,4 +424,4 @@ pub(super) fn held_input(input: InputRef, inputs: &[ArrayRef], held: &[&Held]) -
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::engine) mod tests;

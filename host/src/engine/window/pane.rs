@@ -27,6 +27,13 @@ impl Pane {
         Self { tables, ..Self::default() }
     }
 
+    /// About how many bytes it holds.
+    pub(super) fn weight(&self) -> usize {
+        // A place of the table is a slot's number, a row's, and a byte of the hash, of eight in seven.
+        let keys = self.slots.capacity() * 4 + self.rows.capacity() * 10 + self.changed.weight();
+        size_of::<Self>() + keys + self.tables.iter().map(StateTable::weight).sum::<usize>()
+    }
+
     /// The keys, in the order in which they first came.
     pub(super) fn slots(&self) -> &[u32] {
         &self.slots

@@ -83,12 +83,14 @@ impl SessionOperator {
     /// # Errors
     /// An aggregate's instance could not be made.
     pub fn new(plan: Arc<SessionPlan>) -> Result<Self, CallError> {
-        Ok(Self {
-            aggregates: plan
-                .aggregates
-                .iter()
-                .map(|used| Instance::create(used.factory.as_ref()))
-                .collect::<Result<_, _>>()?,
+        let aggregates = plan.aggregates.iter().map(|used| Instance::create(used.factory.as_ref()));
+        let aggregates = aggregates.collect::<Result<_, _>>()?;
+        Ok(Self::of(plan, aggregates))
+    }
+
+    fn of(plan: Arc<SessionPlan>, aggregates: Vec<Instance>) -> Self {
+        Self {
+            aggregates,
             tables: plan.aggregates.iter().map(|used| StateTable::of(used.factory.as_ref())).collect(),
             rows: 0,
             free: Vec::new(),
@@ -99,7 +101,36 @@ impl SessionOperator {
             gone: None,
             watermark: BEFORE_ALL,
             plan,
-        })
+        }
+    }
+
+    /// One of the same plan, without keys and without the aggregates' instances: it works with those of another.
+    pub(in crate::engine) fn bare(&self) -> Self {
+        Self::of(self.plan.clone(), Vec::new())
+    }
+
+    /// Exchanges the aggregates' instances with another one of the same plan.
+    pub(in crate::engine) fn swap_instances(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.aggregates, &mut other.aggregates);
+    }
+
+    /// About how many bytes its state takes.
+    pub fn weight(&self) -> usize {
+        /// What the sessions of a key take, of which there are a few at most, and what an end of one does.
+        const KEY: usize = 4 * size_of::<Session>();
+        const END: usize = 32;
+        /// About what a key that has gone takes.
+        const GONE: usize = 32;
+        let sessions = self.sessions.capacity() * size_of::<Vec<Session>>() + self.keys.len() * KEY;
+        let ends = self.ends.len() * END + self.free.capacity() * 4 + self.changed.weight();
+        let gone = self.gone.as_ref().map_or(0, |gone| gone.len() * GONE);
+        let tables: usize = self.tables.iter().map(StateTable::weight).sum();
+        self.keys.weight() + sessions + ends + gone + tables
+    }
+
+    /// The least watermark at which a session ends; none while there is none.
+    pub fn due(&self) -> Option<Micros> {
+        self.ends.first().map(|(end, _)| *end)
     }
 
     /// How many keys have state.
@@ -334,4 +365,4 @@ impl SessionOperator {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::engine) mod tests;

@@ -19,6 +19,7 @@ use arrow::datatypes::{
 };
 
 use crate::engine::aggregate::AggregateFactory;
+use crate::engine::keys::allocated;
 use crate::engine::state::foreign;
 use crate::engine::udf::CallError;
 use crate::record::Columns;
@@ -36,6 +37,8 @@ struct StateColumn {
     values: Values,
     /// One a row; none while no row is null.
     valid: Option<Vec<bool>>,
+    /// What the values take on the heap beside their places.
+    heap: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +71,11 @@ impl StateTable {
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
         self.rows
+    }
+
+    /// About how many bytes it holds.
+    pub(super) fn weight(&self) -> usize {
+        self.columns.iter().map(StateColumn::weight).sum()
     }
 
     /// Takes out copies of rows, in the order named; every row must exist.
@@ -153,7 +161,7 @@ impl StateColumn {
             DataType::Utf8 | DataType::Binary => Values::Bytes(Vec::new()),
             _ => Values::Other(Vec::new()),
         };
-        Self { kind, values, valid: None }
+        Self { kind, values, valid: None, heap: 0 }
     }
 
     fn grow(&mut self, rows: usize) {
@@ -232,13 +240,15 @@ impl StateColumn {
                 }
             }
             Values::Bytes(values) => match self.kind {
-                DataType::Utf8 => scatter_bytes(values, rows, array.as_string::<i32>()),
-                _ => scatter_bytes(values, rows, array.as_binary::<i32>()),
+                DataType::Utf8 => scatter_bytes(values, &mut self.heap, rows, array.as_string::<i32>()),
+                _ => scatter_bytes(values, &mut self.heap, rows, array.as_binary::<i32>()),
             },
             Values::Other(values) => {
                 // Copies: a slice would keep the whole batch's items for the sake of one row's.
                 for (index, &row) in (0_u32..).zip(rows) {
-                    values[row as usize] = take(array, &UInt32Array::from(vec![index]), None)?;
+                    let value = take(array, &UInt32Array::from(vec![index]), None)?;
+                    let before = std::mem::replace(&mut values[row as usize], value);
+                    self.heap = (self.heap + nested(&values[row as usize])).saturating_sub(nested(&before));
                 }
             }
         }
@@ -253,6 +263,17 @@ impl StateColumn {
         Ok(())
     }
 
+    fn weight(&self) -> usize {
+        let places = match &self.values {
+            Values::Boolean(values) => values.capacity(),
+            Values::Fixed4(values) => values.capacity() * 4,
+            Values::Fixed8(values) => values.capacity() * 8,
+            Values::Bytes(values) => values.capacity() * size_of::<Box<[u8]>>(),
+            Values::Other(values) => values.capacity() * size_of::<ArrayRef>(),
+        };
+        places + self.valid.as_ref().map_or(0, Vec::capacity) + self.heap
+    }
+
     fn rows(&self) -> usize {
         match &self.values {
             Values::Boolean(values) => values.len(),
@@ -265,13 +286,27 @@ impl StateColumn {
 }
 
 #[expect(clippy::indexing_slicing, reason = "rows are numbers that this table gave out")]
-fn scatter_bytes<T: ByteArrayType>(values: &mut [Box<[u8]>], rows: &[u32], array: &GenericByteArray<T>) {
+fn scatter_bytes<T: ByteArrayType>(
+    values: &mut [Box<[u8]>],
+    heap: &mut usize,
+    rows: &[u32],
+    array: &GenericByteArray<T>,
+) {
     for (index, &row) in rows.iter().enumerate() {
         let value: &[u8] = array.value(index).as_ref();
-        if *values[row as usize] != *value {
-            values[row as usize] = value.into();
+        let known = &mut values[row as usize];
+        if **known != *value {
+            *heap = (*heap + allocated(value.len())).saturating_sub(allocated(known.len()));
+            *known = value.into();
         }
     }
+}
+
+/// About what a value that is an array of its own takes; those that are null share one.
+fn nested(value: &ArrayRef) -> usize {
+    /// What an array has beside its values.
+    const ARRAY: usize = 200;
+    if value.null_count() > 0 { 0 } else { value.get_buffer_memory_size() + ARRAY }
 }
 
 /// The values of a fixed-width array as bits of that width.

@@ -26,12 +26,17 @@ use crate::time::{MILLISECOND, Micros};
 const UNIT: Micros = MILLISECOND;
 
 /// Count of rows, and sum and mean of the values above zero, all over one window.
-fn plan(spec: WindowSpec, allowed_lateness: Micros, emit_empty: bool) -> Arc<WindowPlan> {
+pub(in crate::engine) fn plan(spec: WindowSpec, allowed_lateness: Micros, emit_empty: bool) -> Arc<WindowPlan> {
     plan_of([spec; 3], spec, allowed_lateness, emit_empty)
 }
 
 /// The same, each over a window of its own.
-fn plan_of(specs: [WindowSpec; 3], own: WindowSpec, allowed_lateness: Micros, emit_empty: bool) -> Arc<WindowPlan> {
+pub(in crate::engine) fn plan_of(
+    specs: [WindowSpec; 3],
+    own: WindowSpec,
+    allowed_lateness: Micros,
+    emit_empty: bool,
+) -> Arc<WindowPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
     let mut grids: Vec<GridPlan> = Vec::new();
     let mut values = Vec::new();
@@ -78,7 +83,7 @@ fn plan_of(specs: [WindowSpec; 3], own: WindowSpec, allowed_lateness: Micros, em
     })
 }
 
-fn batch(rows: &[Row]) -> KeyedBatch {
+pub(in crate::engine) fn batch(rows: &[Row]) -> KeyedBatch {
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
     let keys = key::encode(&[keys], rows.len()).unwrap();
     let values = Float64Array::from_iter_values(rows.iter().map(|row| f64::from(i32::try_from(row.2).unwrap())));

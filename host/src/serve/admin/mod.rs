@@ -5,6 +5,8 @@
 //! GET  /v1/dead-letters           those that are asked for, the oldest first          letters
 //! GET  /v1/dead-letters/{id}      one of them, with the next thing to try             letters
 //! POST /v1/dead-letters/replay    hands their events in again                         replay
+//! GET  /v1/online/rebuild         how far the online store's rebuilding is            rebuild
+//! POST /v1/online/rebuild         has it rebuilt from the offline log                 rebuild
 //! ```
 //! Always true: nobody is asked who he is, so only this machine is answered, at a loopback address and under a local
 //! name (`local`): a page in a browser that means this machine by another name gets nothing.
@@ -12,6 +14,7 @@
 pub mod graph;
 mod letters;
 mod local;
+mod rebuild;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -37,13 +40,15 @@ use crate::store::dead_letter::DeadLetterReader;
 use crate::time::{Clock, Micros};
 use graph::Graph;
 pub use letters::{BadSelection, LetterPage, LetterView, SelectionText, choose};
+pub use rebuild::{RebuildReport, RebuildRequest, Rebuilding, ViewReport};
 pub use replay::{Left, ReplayReport, ReplayRequest};
 
 /// The port that operators expect.
 pub const PORT: u16 = 6567;
 
 /// The paths.
-const ROUTES: [&str; 4] = ["/v1/graph", "/v1/dead-letters", "/v1/dead-letters/{id}", "/v1/dead-letters/replay"];
+const ROUTES: [&str; 5] =
+    ["/v1/graph", "/v1/dead-letters", "/v1/dead-letters/{id}", "/v1/dead-letters/replay", "/v1/online/rebuild"];
 
 /// Looks through the letters at once; more wait.
 const READERS: usize = 4;
@@ -66,6 +71,8 @@ pub struct Admin {
     pub views: Vec<String>,
     /// How far everything has come.
     pub graph: Arc<dyn Fn() -> Graph + Send + Sync>,
+    /// Rebuilds the online store.
+    pub online: Arc<dyn Rebuilding>,
     /// The present.
     pub clock: Arc<dyn Clock>,
 }
@@ -116,6 +123,7 @@ fn router(admin: Admin) -> Router {
         .route("/v1/dead-letters", get(letters::list))
         .route("/v1/dead-letters/{id}", get(letters::show))
         .route("/v1/dead-letters/replay", post(replay::replay))
+        .route("/v1/online/rebuild", get(rebuild::progress).post(rebuild::rebuild))
         .fallback(elsewhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(1 << 20))

@@ -66,6 +66,7 @@ async fn server(sketches: &[Sketch<'_>]) -> Server {
         reads: Arc::new(|_, _, _| true),
         views: ["totals", "means", "else"].map(str::to_owned).to_vec(),
         graph: Arc::new(move || graph.clone()),
+        online: Arc::new(Embedded),
         clock: Arc::new(ManualClock::new(100 * SECOND)),
     };
     let (stop, stopped) = watch::channel(false);
@@ -74,6 +75,38 @@ async fn server(sketches: &[Sketch<'_>]) -> Server {
     let task = tokio::spawn(run(listener, admin, stopped));
     let intake = receivers.remove(0);
     Server { address, letters, intake, _folder: folder, _stop: stop, _running: running, _task: task }
+}
+
+/// One view can be rebuilt, and it has been.
+struct Embedded;
+
+impl Rebuilding for Embedded {
+    fn ask(&self, view: Option<&str>) -> Result<u64, String> {
+        match view {
+            None | Some("totals") => Ok(1),
+            Some(other) => Err(format!("no view {other} is online")),
+        }
+    }
+
+    fn report(&self) -> RebuildReport {
+        let view = ViewReport { done: 2, chunks: 2, rows: 9 };
+        RebuildReport { asked: 1, over: 1, views: [("totals".to_owned(), view)].into(), failed: None }
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_is_asked_for() {
+    let server = server(&[]).await;
+    let (status, report) = server.get("/v1/online/rebuild").await;
+    assert_eq!((status, &report["views"]["totals"]["rows"]), (200, &json!(9)));
+    for (view, status, key, answer) in
+        [("totals", 200, "asked", json!(1)), ("total", 422, "message", json!("no view total is online"))]
+    {
+        let body = json!({ "view": view }).to_string();
+        let head = format!("POST /v1/online/rebuild HTTP/1.0\r\nHost: [::1]\r\nContent-Length: {}", body.len());
+        let (got, said) = ask(server.address, format!("{head}\r\n\r\n{body}")).await;
+        assert_eq!((got, &said[key]), (status, &answer), "{said}");
+    }
 }
 
 async fn ask(address: SocketAddr, request: String) -> (u16, Value) {

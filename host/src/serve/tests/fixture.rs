@@ -63,6 +63,8 @@ pub(super) struct MemoryStore {
     holding: Mutex<Option<Arc<Held>>>,
     pushed: AtomicUsize,
     closed: Mutex<bool>,
+    /// Whether there is no room for events.
+    full: Mutex<bool>,
     pub(super) events: Mutex<Vec<String>>,
 }
 
@@ -119,6 +121,18 @@ impl MemoryStore {
 
     pub(super) fn close_pushes(&self) {
         *self.closed.lock().unwrap() = true;
+    }
+
+    /// Has no room for events, or some again.
+    pub(super) fn be_full(&self, full: bool) {
+        *self.full.lock().unwrap() = full;
+    }
+
+    fn has_room(&self) -> Result<(), PushError> {
+        match *self.full.lock().unwrap() {
+            true => Err(PushError::Full { cause: "the disk of /var/secret is full".into() }),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn pushed(&self) -> usize {
@@ -183,6 +197,7 @@ impl PushTarget for ToView {
             if *self.store.closed.lock().unwrap() {
                 return Err(PushError::Stopped);
             }
+            self.store.has_room()?;
             for event in events {
                 let event: Json = serde_json::from_slice(&event).unwrap();
                 let key: Vec<Json> = self.view.keys.iter().map(|(name, _)| event[name].clone()).collect();
@@ -216,6 +231,7 @@ impl PushTarget for Kept {
             if *self.0.closed.lock().unwrap() {
                 return Err(PushError::Unavailable { cause: "closed on purpose".into() });
             }
+            self.0.has_room()?;
             let texts = events.iter().map(|event| String::from_utf8(event.to_vec()).unwrap());
             self.0.events.lock().unwrap().extend(texts);
             Ok(())

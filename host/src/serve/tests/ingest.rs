@@ -100,6 +100,26 @@ async fn a_source_that_takes_nothing_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn a_source_without_room_is_waited_for() {
+    let setup = Setup::feast();
+    setup.store.be_full(true);
+    let server = setup.start().await;
+    let mut client = connect(&server, "/ingest/events").await.unwrap();
+    for n in 0..3 {
+        client.send(Message::text(n.to_string())).await.unwrap();
+    }
+    assert!(timeout(Duration::from_millis(300), client.next()).await.is_err(), "nothing is said");
+    assert!(setup.store.events.lock().unwrap().is_empty());
+    setup.store.be_full(false);
+    assert_eq!(until(&setup, 3).await, ["0", "1", "2"]);
+    setup.store.be_full(true);
+    client.send(Message::text("3")).await.unwrap();
+    server.stop.send(true).unwrap();
+    let end = farewell(&mut client).await;
+    assert!(matches!(end, Some(1001 | 1013)), "{end:?}");
+}
+
+#[tokio::test]
 async fn connections_are_bounded_and_silent_ones_given_up() {
     let limits = Limits { sockets: 1, quiet: Duration::from_millis(50), ..Limits::default() };
     let server = Setup { limits, ..Setup::feast() }.start().await;

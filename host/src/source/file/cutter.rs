@@ -64,6 +64,16 @@ impl Cutter {
         self.skipping = true;
     }
 
+    /// What follows begins at `position`, with a file's first line.
+    pub(super) fn begin(&mut self, position: i64) {
+        self.position = position;
+    }
+
+    /// Where the next buffer begins.
+    pub(super) fn position(&self) -> i64 {
+        self.position
+    }
+
     /// Whether the first record has to be read before any other can be.
     pub(super) fn wants_heading(&self) -> bool {
         matches!(self.cut, Cut::Csv { heading: true, .. }) && self.heading.is_none()

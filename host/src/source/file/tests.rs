@@ -154,11 +154,21 @@ struct Followed {
 
 impl Followed {
     fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::at(tempfile::tempdir().unwrap(), 0)
+    }
+
+    /// Goes on at a position.
+    fn at(folder: tempfile::TempDir, start: u64) -> Self {
         let followed = Self { folder, stage: Stage::new(8) };
-        let options = Options { follow: true, ..Options::new(followed.path("events")) };
+        let trail = Some(followed.path("data/followed/cards"));
+        let options = Options { follow: true, start, trail, ..Options::new(followed.path("events")) };
         followed.stage.run(|context| run(options, context));
         followed
+    }
+
+    async fn stop(self) -> tempfile::TempDir {
+        self.stage.stop().await.unwrap();
+        self.folder
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -208,6 +218,54 @@ async fn a_followed_file_is_waited_for_and_read_as_it_grows() {
     followed.append("three\n");
     assert_eq!(followed.newest(3).await, (8, "three".into()));
     followed.stage.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_followed_file_that_was_rotated_is_gone_on_with_after_a_restart() {
+    let mut followed = Followed::start();
+    followed.append("one\ntwo\n");
+    followed.newest(2).await;
+    let folder = followed.stop().await;
+    // Rotated twice while nobody reads; only what came last of the second is new.
+    let path = |name: &str| folder.path().join(name);
+    let write = |text: &str| {
+        let file = std::fs::File::options().create(true).append(true).open(path("events"));
+        file.unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    write("three\n");
+    std::fs::rename(path("events"), path("events.2")).unwrap();
+    std::fs::write(path("events.0.gz"), "packed").unwrap();
+    tokio::time::sleep(LOOK).await;
+    write("four\n");
+    std::fs::rename(path("events"), path("events.1")).unwrap();
+    write("five\n");
+    let mut followed = Followed::at(folder, 5);
+    assert_eq!(followed.newest(3).await, (19, "five".into()));
+    let events = followed.stage.take(3).await.events(0).to_vec();
+    assert_eq!(texts(&events), [(8, "three"), (14, "four"), (19, "five")]);
+    let folder = followed.stop().await;
+
+    // Not rotated, read on within the third.
+    let mut followed = Followed::at(folder, 20);
+    followed.append("six\n");
+    assert_eq!(followed.newest(1).await, (24, "six".into()));
+    let folder = followed.stop().await;
+
+    // Copied, and cut short.
+    std::fs::copy(folder.path().join("events"), folder.path().join("events.3")).unwrap();
+    std::fs::write(folder.path().join("events"), "seven\n").unwrap();
+    let mut followed = Followed::at(folder, 20);
+    assert_eq!(followed.newest(2).await, (28, "seven".into()));
+    let folder = followed.stop().await;
+
+    // Gone.
+    for name in ["events.1", "events.2", "events.3"] {
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    std::fs::write(folder.path().join("events"), "another file\n").unwrap();
+    let followed = Followed::at(folder, 20);
+    let error = followed.stage.ended().await.unwrap_err().to_string();
+    assert!(error.contains("put that file back beside it"), "{error}");
 }
 
 #[tokio::test]

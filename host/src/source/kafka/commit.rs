@@ -25,6 +25,12 @@ impl Commits {
         Self { topic: topic.into(), committed: started.iter().map(|(_, start)| *start).collect(), started }
     }
 
+    /// The topic has more partitions, numbered on.
+    pub(super) fn grow(&mut self, new: &[Partition]) {
+        self.started.extend(new.iter().map(|partition| (partition.id, partition.start)));
+        self.committed.extend(new.iter().map(|partition| partition.start));
+    }
+
     /// Sends what is newly safe, without waiting for the answer. Nothing below a partition's start is ever sent.
     pub(super) fn commit(&mut self, consumer: &KafkaConsumer, safe: &[i64]) {
         if consumer.context().take_failure() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::super::backoff::Backoff;
@@ -14,9 +15,6 @@ use super::{KafkaConsumer, Options, Start};
 
 /// How long one question may take.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// How often the topic is asked whether it has grown.
-const GROWTH_EVERY: Duration = Duration::from_secs(60);
 
 /// A partition and the stretch of it that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,24 +75,30 @@ pub(super) async fn find(
     }
 }
 
-/// Says so when the topic gets more partitions than are read: they are read from the next start on.
+/// Looks now and then whether the topic has more than `read` partitions, and hands on those that are new.
 pub(super) async fn watch_growth(
     consumer: &Arc<KafkaConsumer>,
-    topic: &str,
-    read: usize,
+    options: &Options,
     context: &SourceContext,
+    mut read: usize,
+    found: mpsc::Sender<Vec<Partition>>,
 ) -> Result<(), SourceError> {
-    let mut known = read;
+    // One that ends does so at the offsets that were found at its start.
+    if options.bounded {
+        return std::future::pending().await;
+    }
+    let topic = &options.topic;
     loop {
-        sleep(GROWTH_EVERY).await;
-        let (asked, name) = (consumer.clone(), topic.to_owned());
-        match off_runtime(move || count(&asked, &name)).await {
-            Ok(found) => {
+        sleep(options.refresh).await;
+        let (asked, wanted) = (consumer.clone(), options.clone());
+        match off_runtime(move || grown(&asked, &wanted, read)).await {
+            Ok(new) => {
                 consumer.context().reached();
-                if found > known {
-                    let source = &context.name;
-                    tracing::warn!(source, topic, found, read, "the topic has grown: restart to read all partitions");
-                    known = found;
+                if !new.is_empty() {
+                    read += new.len();
+                    if found.send(new).await.is_err() {
+                        return Err(SourceError::Stopped);
+                    }
                 }
             }
             Err(Obstacle::Broker(error)) => consumer.context().lost(&error.to_string()),
@@ -103,6 +107,17 @@ pub(super) async fn watch_growth(
             }
         }
     }
+}
+
+/// The partitions from number `read` on, from their first records.
+fn grown(consumer: &KafkaConsumer, options: &Options, read: usize) -> Result<Vec<Partition>, Obstacle> {
+    let count = count(consumer, &options.topic)?;
+    let numbers = (read..count).filter_map(|number| i32::try_from(number).ok());
+    let partition = |id| {
+        let (low, _) = consumer.fetch_watermarks(&options.topic, id, ANSWER)?;
+        Ok(Partition { id, start: low, end: None })
+    };
+    numbers.map(partition).collect()
 }
 
 /// librdkafka's questions block the thread that asks.
@@ -149,6 +164,8 @@ fn plan(consumer: &KafkaConsumer, options: &Options) -> Result<Vec<Partition>, O
             }
             let start = position.unwrap_or_else(|| match options.start {
                 Start::Earliest => low,
+                // It has come since others were read.
+                _ if !options.positions.is_empty() => low,
                 Start::Latest => high,
                 // Without a record as late as that, the next to come is the first.
                 Start::Time(_) => of(&timed).unwrap_or(high),

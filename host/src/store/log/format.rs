@@ -3,7 +3,7 @@
 //! It is sealed as [`crate::store::sealed`] says, with the magic "MRLG". Of the body, at
 //! ```text
 //!  16  4  length of the header, h       numbers are little-endian; a text is its length, u32, and UTF-8
-//!  20  h  header: kind, u8: 0 close, 1 update, 2 tombstone
+//!  20  h  header: kind, u8: 0 close, 1 update, 2 tombstone; plus 128 where the rows were not given to the online store
 //!                 epoch, u64
 //!                 written at, i64: microseconds since 1970 by the wall clock
 //!                 rows, u32
@@ -26,6 +26,9 @@ use bytes::Buf;
 use crate::store::fields::{put_text, take_bytes, take_text};
 use crate::store::sealed::{self, BODY, Unreadable, damaged};
 use crate::time::Micros;
+
+/// Says that rows were not given to the online store.
+const OFFLINE: u8 = 128;
 
 const MAGIC: [u8; 4] = *b"MRLG";
 const VERSION: u16 = 1;
@@ -84,6 +87,9 @@ pub struct ChunkHeader {
     pub view_version: String,
     /// Which rows these are.
     pub kind: ChunkKind,
+    /// Whether they were given to the online store too, where the view is online: not what fires for the end of all input
+    /// alone.
+    pub online: bool,
     /// The epoch in which they were written.
     pub epoch: u64,
     /// The wall-clock time from which they could be read online.
@@ -122,7 +128,7 @@ fn count(length: usize) -> Result<u32, ArrowError> {
 }
 
 fn put_header(out: &mut Vec<u8>, header: &ChunkHeader, rows: u32) -> Result<(), ArrowError> {
-    out.push(header.kind.number());
+    out.push(header.kind.number() | if header.online { 0 } else { OFFLINE });
     out.extend_from_slice(&header.epoch.to_le_bytes());
     out.extend_from_slice(&header.written_at.to_le_bytes());
     out.extend_from_slice(&rows.to_le_bytes());
@@ -158,7 +164,8 @@ pub(super) fn decode(chunk: &[u8]) -> Result<Parts<'_>, Unreadable> {
 }
 
 fn take_header(fields: &mut &[u8]) -> Option<(ChunkHeader, u32)> {
-    let kind = ChunkKind::from_number(fields.try_get_u8().ok()?)?;
+    let kind = fields.try_get_u8().ok()?;
+    let (kind, online) = (ChunkKind::from_number(kind & !OFFLINE)?, kind & OFFLINE == 0);
     let epoch = fields.try_get_u64_le().ok()?;
     let written_at = fields.try_get_i64_le().ok()?;
     let rows = fields.try_get_u32_le().ok()?;
@@ -174,7 +181,9 @@ fn take_header(fields: &mut &[u8]) -> Option<(ChunkHeader, u32)> {
             })
         })
         .collect::<Option<_>>()?;
-    fields.is_empty().then_some((ChunkHeader { view, view_version, kind, epoch, written_at, udfs, positions }, rows))
+    fields
+        .is_empty()
+        .then_some((ChunkHeader { view, view_version, kind, online, epoch, written_at, udfs, positions }, rows))
 }
 
 impl Parts<'_> {

@@ -63,6 +63,21 @@ impl LogReader {
         Ok(views)
     }
 
+    /// The sequence after that of a view's last chunk; 0 without any.
+    ///
+    /// # Errors
+    /// As [`LogReader::views`].
+    pub fn end(&self, view: &str) -> Result<u64, StoreError> {
+        let Some(prefix) = prefix(view) else { return Ok(0) };
+        let end = [prefix.as_slice(), &[0xFF; 11]].concat();
+        let last = self.tree.get_lt(end).map_err(|error| self.disk.error(error))?;
+        let last = last.as_ref().filter(|(key, _)| key.starts_with(&prefix));
+        let Some((last, _)) = last else { return Ok(0) };
+        let parsed = last.split_last_chunk::<2>().and_then(|(key, _)| parse_key(key));
+        let (_, sequence) = parsed.ok_or_else(|| self.disk.damaged("a key is none of a chunk".into()))?;
+        Ok(sequence.saturating_add(1))
+    }
+
     /// The chunks of a view whose sequences are in `range`, in their order. A chunk that does not verify is an error
     /// that names it, in its place; those after it still come.
     pub fn chunks(&self, view: &str, range: impl RangeBounds<u64>) -> Chunks<'_> {

@@ -20,6 +20,7 @@ const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/lo
 
 fn header(view: &str) -> ChunkHeader {
     ChunkHeader {
+        online: true,
         view: view.into(),
         view_version: "5f2b".into(),
         kind: ChunkKind::Close,

@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Float64Type, Int32Type};
 
-use super::{NamedType, OnlineBatch, OnlineReader, OnlineRow, OnlineView, OnlineWriter};
+use super::{Mark, NamedType, OnlineBatch, OnlineReader, OnlineRow, OnlineView, OnlineWriter};
 use crate::record::{ColumnType, NEVER_CREATED, Value};
 use crate::store::StoreError;
 use crate::time::{Micros, SECOND};
@@ -26,6 +26,12 @@ pub(super) trait Harness {
 
     /// Makes the store forget which terms there were.
     fn forget_terms(&mut self);
+
+    /// What fills the store of the owner that was made last, beside it.
+    fn filler(&mut self, views: &[Arc<OnlineView>]) -> Box<dyn OnlineWriter>;
+
+    /// Empties the store, which nobody has open.
+    fn empty(&mut self);
 }
 
 /// All of it; every part has views of its own.
@@ -42,6 +48,8 @@ pub(super) fn run(harness: &mut dyn Harness) {
     every_type(harness);
     keys_of_several_parts(harness);
     a_view_without_keys(harness);
+    what_is_filled_in_is_older(harness);
+    an_emptied_store_has_no_mark(harness);
     batches_that_do_not_fit_are_refused(harness);
 }
 
@@ -182,6 +190,59 @@ fn of_equal_times_the_one_created_last_wins(harness: &mut dyn Harness) {
     assert_eq!(get(&*reader, &view, 1), None, "a deletion too");
     second.write(&one(&view, 1, time + 1, 12)).unwrap();
     assert_eq!(get(&*reader, &view, 1), Some((time + 1, Value::Int64(12))));
+}
+
+fn what_is_filled_in_is_older(harness: &mut dyn Harness) {
+    let view = counts("filled");
+    let views = std::slice::from_ref(&view);
+    let (mut writer, reader) = harness.owner(views);
+    let time = 10 * SECOND;
+    writer.write(&one(&view, 1, time, 1)).unwrap();
+    writer.write(&one(&view, 2, time, 2)).unwrap();
+    writer.write(&deletion(&view, 3, time)).unwrap();
+    let mut filler = harness.filler(views);
+    for (key, time) in [(1, time), (2, time + 1), (3, time), (4, time), (5, time)] {
+        filler.write(&one(&view, key, time, 100)).unwrap();
+    }
+    filler.write(&deletion(&view, 5, time + 1)).unwrap();
+    filler.write(&deletion(&view, 6, time)).unwrap();
+    filler.flush().unwrap();
+    writer.write(&one(&view, 4, time, 4)).unwrap();
+    writer.flush().unwrap();
+    assert_eq!(get(&*reader, &view, 1), Some((time, Value::Int64(1))), "the owner's own row of that time stays");
+    assert_eq!(get(&*reader, &view, 2), Some((time + 1, Value::Int64(100))), "a newer row counts");
+    assert_eq!(get(&*reader, &view, 3), None, "and so does the owner's deletion");
+    assert_eq!(get(&*reader, &view, 4), Some((time, Value::Int64(4))), "also where it comes later");
+    assert_eq!((get(&*reader, &view, 5), get(&*reader, &view, 6)), (None, None));
+}
+
+fn an_emptied_store_has_no_mark(harness: &mut dyn Harness) {
+    let view = counts("marked");
+    let views = std::slice::from_ref(&view);
+    fn mark<'a>(before: &'a str, next: &'a str) -> Mark<'a> {
+        Mark { before, next, lost: "lost" }
+    }
+    {
+        let (mut writer, _) = harness.owner(views);
+        let there = writer.marked().unwrap().unwrap_or_default();
+        assert!(writer.mark(&mark(&there, "a 1")).unwrap());
+        assert!(writer.mark(&mark(&there, "a 1")).unwrap(), "made again, it finds what it has put");
+        assert!(writer.mark(&mark("a 1", "a 2")).unwrap());
+        assert!(!writer.mark(&mark("a 1", "a 3")).unwrap());
+        assert_eq!(writer.marked().unwrap().as_deref(), Some("lost"));
+        assert!(writer.mark(&mark("lost", "a 4")).unwrap());
+        writer.flush().unwrap();
+    }
+    {
+        let (mut writer, _) = harness.owner(views);
+        assert_eq!(writer.marked().unwrap().as_deref(), Some("a 4"), "it stays");
+        assert_eq!(harness.filler(views).marked().unwrap().as_deref(), Some("a 4"));
+    }
+    harness.empty();
+    let (mut writer, _) = harness.owner(views);
+    assert_eq!(writer.marked().unwrap(), None);
+    assert!(!writer.mark(&mark("a 4", "a 5")).unwrap());
+    assert!(writer.mark(&mark("lost", "")).unwrap());
 }
 
 fn deletions_are_fenced(harness: &mut dyn Harness) {

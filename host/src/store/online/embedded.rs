@@ -4,7 +4,8 @@
 //! holds every row of the last flush or a newer one of the same key, and the replay of the epoch brings the rest.
 //!
 //! In the folder, a sled database:
-//! - a tree `meta`: `term` → the last term taken (u64, little-endian), durable before it is used; `schemas/VIEW` →
+//! - a tree `meta`: `term` → the last term taken (u64, little-endian), durable before it is used; `mark` → the mark, text;
+//!   `schemas/VIEW` →
 //!   the columns that rows of that view were written with (`schema`), with the format's magic and version;
 //! - a tree `rows/VIEW` a view: chunks of rows (`segment`, `row`), to which each flush appends what has changed.
 //!
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use bytes::Buf;
 
 use super::columns::{Typed, check_key, check_keys, is_deleted};
-use super::{OnlineBatch, OnlineReader, OnlineRow, OnlineView, OnlineWriter, ReadFuture};
+use super::{Mark, OnlineBatch, OnlineReader, OnlineRow, OnlineView, OnlineWriter, ReadFuture};
 use crate::record::{NEVER_CREATED, Value};
 use crate::room::Room;
 use crate::store::StoreError;
@@ -42,6 +43,7 @@ const CACHE: u64 = 16 * 1024 * 1024;
 const BURIAL: u32 = 64;
 
 const TERM: &str = "term";
+const MARK: &str = "mark";
 
 /// The embedded online store.
 pub struct EmbeddedStore;
@@ -56,6 +58,17 @@ pub struct EmbeddedWriter {
     /// How many flushes there were, and the deletions that wait to be dropped: when made, the view, the key's hash.
     flushes: u32,
     buried: VecDeque<(u32, usize, u64)>,
+    meta: sled::Tree,
+    key: Vec<u8>,
+    row: RowWriter,
+}
+
+/// Writes rows that are older than all others of this owner with the same event time: to fill in what is missing while
+/// the [`EmbeddedWriter`] writes on, whose flushes put them on disk.
+pub struct EmbeddedFiller {
+    store: Arc<Store>,
+    meta: sled::Tree,
+    term: u64,
     key: Vec<u8>,
     row: RowWriter,
 }
@@ -125,6 +138,7 @@ impl EmbeddedStore {
             sequence: 0,
             flushes: 1,
             buried,
+            meta,
             key: Vec::new(),
             row: RowWriter::default(),
         };
@@ -183,7 +197,77 @@ fn open_segments(disk: &Disk, meta: &sled::Tree, table: &Table) -> Result<Segmen
     Segments::load(disk, tree, &schemas, place, &view.name, &table.rows)
 }
 
+impl EmbeddedWriter {
+    /// What fills this store.
+    pub fn filler(&self) -> EmbeddedFiller {
+        EmbeddedFiller {
+            store: self.store.clone(),
+            meta: self.meta.clone(),
+            term: self.term,
+            key: Vec::new(),
+            row: RowWriter::default(),
+        }
+    }
+}
+
+fn marked(disk: &Disk, meta: &sled::Tree) -> Result<Option<String>, StoreError> {
+    let mark = meta.get(MARK).map_err(|error| disk.error(error))?;
+    Ok(mark.map(|mark| String::from_utf8_lossy(&mark).into_owned()))
+}
+
+fn mark(disk: &Disk, meta: &sled::Tree, mark: &Mark<'_>) -> Result<bool, StoreError> {
+    let there = marked(disk, meta)?.unwrap_or_default();
+    let kept = there == mark.before || there == mark.next;
+    let next = if kept { mark.next } else { mark.lost };
+    meta.insert(MARK, next.as_bytes()).map_err(|error| disk.error(error))?;
+    Ok(kept)
+}
+
+impl OnlineWriter for EmbeddedFiller {
+    fn write(&mut self, batch: &OnlineBatch) -> Result<(), StoreError> {
+        let store = &*self.store;
+        let (_, table) = store.find(&batch.view.name)?;
+        let wrong = |cause: String| store.disk.refused(format!("view {}: {cause}", batch.view.name));
+        let Typed { keys, features } = Typed::new(batch).map_err(wrong)?;
+        for (row, &event_time) in batch.times.iter().enumerate() {
+            table::put_key(&mut self.key, &keys, row);
+            if self.key.len() > MAX_KEY {
+                continue;
+            }
+            let created = batch.created_at(row).unwrap_or(NEVER_CREATED);
+            let fence = Fence { event_time, created, term: self.term, sequence: 0 };
+            let deleted = is_deleted(batch.deleted.as_ref(), row);
+            if deleted && table.rows.get(&self.key, |_| ()).is_none() {
+                continue;
+            }
+            let row = if deleted { self.row.deletion(fence) } else { self.row.row(fence, &features, row) };
+            table.rows.upsert(&self.key, Change { fence, row, buried: 0, dirty: true });
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn marked(&mut self) -> Result<Option<String>, StoreError> {
+        marked(&self.store.disk, &self.meta)
+    }
+
+    fn mark(&mut self, next: &Mark<'_>) -> Result<bool, StoreError> {
+        mark(&self.store.disk, &self.meta, next)
+    }
+}
+
 impl OnlineWriter for EmbeddedWriter {
+    fn marked(&mut self) -> Result<Option<String>, StoreError> {
+        marked(&self.store.disk, &self.meta)
+    }
+
+    fn mark(&mut self, next: &Mark<'_>) -> Result<bool, StoreError> {
+        mark(&self.store.disk, &self.meta, next)
+    }
+
     fn write(&mut self, batch: &OnlineBatch) -> Result<(), StoreError> {
         let store = &*self.store;
         let (place, table) = store.find(&batch.view.name)?;

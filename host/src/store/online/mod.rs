@@ -86,6 +86,36 @@ pub trait OnlineWriter: Send {
     /// # Errors
     /// As [`OnlineWriter::write`].
     fn flush(&mut self) -> Result<(), StoreError>;
+
+    /// The mark that is in the store; none in one that was emptied or exchanged, and in a new one.
+    ///
+    /// # Errors
+    /// As [`OnlineWriter::write`].
+    fn marked(&mut self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    /// Puts a mark in place of the one before, in one step, and says whether that was there: if it was not, the store has
+    /// been emptied or exchanged since, and has the mark for that now. For the embedded store it is safe after the next
+    /// flush.
+    ///
+    /// # Errors
+    /// As [`OnlineWriter::write`]; the same call may be made again.
+    fn mark(&mut self, mark: &Mark<'_>) -> Result<bool, StoreError> {
+        let _: &Mark<'_> = mark;
+        Ok(true)
+    }
+}
+
+/// What a store is marked with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark<'a> {
+    /// What is there if all is well; empty: nothing.
+    pub before: &'a str,
+    /// What is to be there then.
+    pub next: &'a str,
+    /// What is to be there if something else was.
+    pub lost: &'a str,
 }
 
 /// What a read gives: for each key in turn its row, or none.

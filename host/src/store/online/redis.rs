@@ -10,6 +10,9 @@
 //! Feast compares and writes in two steps; here one Lua call a key does both, and touches that key alone, so that it
 //! works in a cluster's slots too. A row that Feast wrote later than ours counts as newer.
 //!
+//! Beside the entities there are two keys of ours: `millrace:PROJECT:term`, the last term that an owner took, and
+//! `millrace:PROJECT:mark`, by which one notices that this Redis was emptied or exchanged.
+//!
 //! An entity's hash expires after the greatest ttl of its views and a margin, never if one of them has none. A hash
 //! that is there without expiry, from Feast or an earlier configuration, keeps none.
 
@@ -88,6 +91,18 @@ impl RedisStore {
     }
 }
 
+impl RedisStore {
+    /// What fills the store, beside a writer with the same options: its rows are older than all others of this owner with
+    /// the same event time.
+    ///
+    /// # Errors
+    /// As [`RedisStore::open`].
+    pub fn filler(options: RedisOptions, views: &[Arc<OnlineView>]) -> Result<RedisWriter, StoreError> {
+        let (writer, _) = Self::open(options, views)?;
+        Ok(writer.filling())
+    }
+}
+
 /// What writer and reader share.
 struct Shared {
     client: redis::Client,
@@ -131,6 +146,11 @@ impl Shared {
         });
         let views: HashMap<_, _> = prepared.collect();
         Ok(Self { client, name, views, options })
+    }
+
+    /// The key of the mark.
+    fn mark(&self) -> String {
+        format!("millrace:{}:mark", self.options.project)
     }
 
     fn view(&self, view: &OnlineView) -> Result<&Prepared, StoreError> {

@@ -89,10 +89,10 @@ fn seal(magic: [u8; 4], write: impl FnOnce(&mut Vec<u8>)) -> Option<Vec<u8>> {
 
 /// Where a chunk belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place<'a> {
-    pub(super) epoch: u64,
-    pub(super) stage: &'a str,
-    pub(super) number: u32,
+pub(in crate::store) struct Place<'a> {
+    pub(in crate::store) epoch: u64,
+    pub(in crate::store) stage: &'a str,
+    pub(in crate::store) number: u32,
 }
 
 /// Writes a chunk into `out`, replacing what it held.
@@ -147,7 +147,7 @@ fn count(length: usize) -> Result<u32, ArrowError> {
 }
 
 /// The runs of the chunk that belongs to `place`, verified.
-pub(super) fn decode(value: &[u8], place: Place<'_>) -> Result<Vec<Part>, Unreadable> {
+pub(in crate::store) fn decode(value: &[u8], place: Place<'_>) -> Result<Vec<Part>, Unreadable> {
     let mut body = sealed::open(value, CHUNK, VERSION)?;
     let (runs, shapes) = take(&mut body, place)?.ok_or_else(|| damaged("its fields do not read"))?;
     let shapes: Vec<RecordBatch> = shapes.into_iter().map(batch).collect::<Result<_, _>>()?;

@@ -19,10 +19,10 @@ const RUN: usize = 24;
 const COLUMN: usize = 320;
 
 /// Takes a chunk: its number, its bytes, its rows.
-pub(super) type Put<'a, E> = dyn FnMut(u32, &[u8], u64) -> Result<(), E> + 'a;
+pub(in crate::store) type Put<'a, E> = dyn FnMut(u32, &[u8], u64) -> Result<(), E> + 'a;
 
 /// Packs `parts` into chunks numbered from `first` on and hands each to `put`, with its rows.
-pub(super) fn pack<E: From<ArrowError>>(
+pub(in crate::store) fn pack<E: From<ArrowError>>(
     parts: &[Part],
     place: Place<'_>,
     chunk: &mut Vec<u8>,

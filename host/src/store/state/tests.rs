@@ -252,6 +252,32 @@ fn old_epochs_go_two_commits_later() {
 }
 
 #[test]
+fn an_epoch_that_comes_to_nothing_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(folder.path());
+    store.write(1, "v", &[part(0, 0, 0..3)], true).unwrap();
+    let first = commit(&mut store, 1);
+    store.write(2, "v", &[part(0, 0, 3..6)], false).unwrap();
+    store.write(2, "w", &[part(0, 0, 0..2)], true).unwrap();
+    store.abandon(2).unwrap();
+    store.abandon(1).unwrap();
+    assert_eq!(store.there.keys().copied().collect::<Vec<_>>(), [1]);
+    store.write(3, "v", &[part(0, 0, 6..7)], false).unwrap();
+    commit(&mut store, 3);
+    same(&read(&store, "v").unwrap(), &[part(0, 0, 0..3), part(0, 0, 6..7)]);
+    // Whoever reads by himself reads what his record names.
+    let (mut parts, reader) = (Vec::new(), store.reader(&first, "v").unwrap());
+    reader
+        .read(&mut |part| {
+            parts.push(part);
+            Ok(())
+        })
+        .unwrap();
+    same(&parts, &[part(0, 0, 0..3)]);
+    assert!(reader.bytes() > 0 && store.reader(&first, "w").is_none());
+}
+
+#[test]
 fn a_term_is_never_given_twice() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = StateStore::open(folder.path(), "fraud").unwrap();

@@ -73,6 +73,7 @@ fn narrow_numbers_and_columns_without_nulls_are_widened() {
     for language in languages() {
         let name = &language.name;
         let half = vec![vec![float(0.1)], vec![float(-0.0)], vec![Cell::Null], vec![float(f64::MAX)]];
+        #[expect(clippy::cast_possible_truncation, reason = "to the nearest single, as Arrow does it")]
         let narrow = |value: f64| float(f64::from(value as f32) * 2.0);
         let wanted = [vec![narrow(0.1)], vec![float(-0.0)], vec![Cell::Null], vec![float(f64::INFINITY)]];
         assert_same(&transformed(language, "multiply", "value float32?", &half), &wanted, name);

@@ -169,6 +169,16 @@ fn it_survives_a_full_disk() {
     disk.make_room();
     assert!(running.process.wait(START).success(), "{}", running.process.said());
 
+    // And not for ever: it ends without one.
+    let mut running = served(full.command(2).args(["--set", "checkpoint.stop-timeout=500ms"]).start());
+    until_ready(&mut running);
+    disk.fill(RESERVE / 2);
+    until_full(&running);
+    running.process.signal(Signal::Terminate);
+    assert_eq!(running.process.wait(START).code(), Some(75), "{}", running.process.said());
+    assert!(running.process.said().contains("the disk of ./data is full"), "{}", running.process.said());
+    disk.make_room();
+
     // Others take the very last byte at any moment: it waits, or ends with a word and goes on when it is started again.
     for round in 4..7 {
         bring(round);

@@ -139,6 +139,26 @@ fn the_purchases_example_survives_kills() {
     survives("purchases", 1, |name| purchases(kafka, topics, name), bring);
 }
 
+/// Hardly any state is in memory, and some lies on disk as the process is killed.
+#[test]
+fn it_survives_kills_with_little_memory() {
+    let kafka = Kafka::shared();
+    if !kafka.is_real() {
+        return;
+    }
+    kafka.create_topic("crash-paged", 2);
+    let mut drawn = Drawn(4);
+    let bring = |round| bring_cards(kafka, "crash-paged", &mut drawn, round);
+    let site = |name: &str| {
+        let mut site = cards(kafka, "crash-paged", name);
+        if name == "killed" {
+            site.settings.push("runtime.memory=64KiB".to_owned());
+        }
+        site
+    };
+    survives("paged", 1, site, bring);
+}
+
 /// A short run of both examples comes to each point, and dies there; the rest are for pushes.
 #[test]
 fn every_fail_point_kills_somebody() {

@@ -11,7 +11,7 @@ use arrow::datatypes::Int64Type;
 use super::{Held, History, OverOperator};
 use crate::engine::guard::GuardError;
 use crate::engine::key;
-use crate::engine::lineage::{self, TRACE_COLUMNS};
+use crate::engine::lineage::{self, TRACE_COLUMNS, Trace};
 use crate::engine::state::{Part, SHARD, Stateful, foreign, marks, numbers};
 use crate::engine::udf::CallError;
 
@@ -82,6 +82,7 @@ impl OverOperator {
         let (times, folds) = (numbers::<Int64Type>(Some(times))?, numbers::<Int64Type>(Some(folds))?);
         let (traces, inputs) = rest.split_at_checked(TRACE_COLUMNS).ok_or_else(foreign)?;
         let traces = lineage::from_columns(traces)?;
+        self.payload = traces.first().map_or(0, Trace::payload);
         for (at, (row, trace)) in self.rows.add(inputs, keys.len()).zip(traces).enumerate() {
             let key = keys.value(at);
             let slot = self.slot(key::hash(key), key);
@@ -102,7 +103,7 @@ impl OverOperator {
 
     /// Puts a key's rows in order, and tells those that were given from those that wait.
     fn take_up(&mut self, slot: u32) {
-        let Self { histories, watermark, waiting, .. } = self;
+        let Self { histories, watermark, waiting, pending, .. } = self;
         let Some(history) = histories.get_mut(slot as usize) else { return };
         history.rows.sort_by_key(|held| (held.time, held.position));
         history.given = history.rows.partition_point(|held| held.time < *watermark);
@@ -110,6 +111,7 @@ impl OverOperator {
             if at < history.given {
                 held.trace = None;
             } else {
+                *pending += 1;
                 let slots = waiting.entry(held.time).or_default();
                 if slots.last() != Some(&slot) {
                     slots.push(slot);

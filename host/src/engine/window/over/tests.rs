@@ -19,7 +19,7 @@ use crate::record::{ColumnType, RawBatch, event_timestamp_field};
 type Row = (i64, Micros, i64);
 
 /// The row's value, and the sum of those above zero, the count and the last value, each over a frame.
-fn plan(frames: [Frame; 3], update: bool, ties: Ties) -> Arc<OverPlan> {
+pub(in crate::engine) fn plan(frames: [Frame; 3], update: bool, ties: Ties) -> Arc<OverPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
     let uses = ["sum", "count", "last"].into_iter().zip(frames).map(|(name, frame)| {
         let factory = builtin(name, std::slice::from_ref(&value), &serde_json::Map::new(), ties).unwrap();
@@ -61,7 +61,7 @@ fn created(row: &Row) -> Micros {
     if row.2 < 0 { NEVER_CREATED } else { 50 - row.2 % 3 }
 }
 
-fn batch(rows: &[Row], first: i64, ties: Ties) -> KeyedBatch {
+pub(in crate::engine) fn batch(rows: &[Row], first: i64, ties: Ties) -> KeyedBatch {
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
     let keys = key::encode(&[keys], rows.len()).unwrap();
     KeyedBatch {

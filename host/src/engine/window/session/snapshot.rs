@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array};
-use arrow::datatypes::Int64Type;
-use hashbrown::HashSet;
+use arrow::array::{ArrayRef, Int32Array, Int64Array};
+use arrow::datatypes::{Int32Type, Int64Type};
+use hashbrown::HashMap;
 
 use super::super::state::put_all;
 use super::{Session, SessionOperator};
@@ -32,9 +32,13 @@ impl Stateful for SessionOperator {
         let of = |slot: &u32| {
             let sessions = self.sessions.get(*slot as usize).map(Vec::as_slice).unwrap_or_default();
             let slot = *slot;
-            sessions.iter().map(move |session| (slot, *session))
+            sessions.iter().zip(0_i32..).map(move |(session, nth)| (slot, *session, nth))
         };
-        let sessions: Vec<(u32, Session)> = slots.iter().flat_map(of).collect();
+        let (mut sessions, mut nth) = (Vec::new(), Vec::new());
+        for (slot, session, number) in slots.iter().flat_map(of) {
+            sessions.push((slot, session));
+            nth.push(number);
+        }
         if sessions.is_empty() {
             return Ok(());
         }
@@ -42,7 +46,9 @@ impl Stateful for SessionOperator {
         let times = |time: fn(&Session) -> Micros| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(sessions.iter().map(|(_, session)| time(session))))
         };
-        let mut columns = vec![times(|session| session.first), times(|session| session.last)];
+        // A part may be cut where it is kept: which of a key's sessions it is tells those of one export together.
+        let nth: ArrayRef = Arc::new(Int32Array::from(nth));
+        let mut columns = vec![times(|session| session.first), times(|session| session.last), nth];
         columns.extend(self.tables.iter().flat_map(|table| table.gather(&rows).columns));
         out.push(Part::keyed(SESSIONS, 0, sessions.iter().map(|(slot, _)| self.keys.key(*slot)), &columns)?);
         Ok(())
@@ -53,18 +59,30 @@ impl Stateful for SessionOperator {
             self.watermark = *watermark;
         }
         self.gone = Some(Vec::new());
-        // Of each key the sessions of the last part that knows it; an earlier one knows less.
-        let mut known: HashSet<&[u8]> = HashSet::new();
+        // Of each key the sessions of the last export that knows it, of which so many have yet to be met; an earlier one
+        // knows less.
+        let mut known: HashMap<&[u8], i32> = HashMap::new();
         let mut wanted: Vec<(&Part, Vec<u32>)> = Vec::new();
         for part in parts.iter().rev() {
             match part.table {
                 SHARD => {}
-                GONE => known.extend(part.keys().ok_or_else(foreign)?.iter().flatten()),
+                GONE => {
+                    for key in part.keys().ok_or_else(foreign)?.iter().flatten() {
+                        known.insert(key, 0);
+                    }
+                }
                 SESSIONS => {
                     let keys = part.keys().ok_or_else(foreign)?;
-                    let rows: Vec<u32> =
-                        (0_u32..).take(keys.len()).filter(|row| !known.contains(keys.value(*row as usize))).collect();
-                    known.extend(keys.iter().flatten());
+                    let nth = numbers::<Int32Type>(part.columns().get(2))?;
+                    let mut rows: Vec<u32> = Vec::new();
+                    for (row, nth) in nth.values().iter().enumerate().rev() {
+                        let left = known.entry(keys.value(row)).or_insert(nth + 1);
+                        if *left == nth + 1 {
+                            *left = *nth;
+                            rows.push(u32::try_from(row).map_err(|_| foreign())?);
+                        }
+                    }
+                    rows.reverse();
                     wanted.push((part, rows));
                 }
                 _ => return Err(foreign().into()),
@@ -83,7 +101,7 @@ impl Stateful for SessionOperator {
 impl SessionOperator {
     fn import_sessions(&mut self, part: &Part, rows: &[u32]) -> Result<(), CallError> {
         let keys = part.keys().ok_or_else(foreign)?;
-        let [first, last, rest @ ..] = part.columns() else { return Err(foreign()) };
+        let [first, last, _, rest @ ..] = part.columns() else { return Err(foreign()) };
         let (first, last) = (numbers::<Int64Type>(Some(first))?, numbers::<Int64Type>(Some(last))?);
         let start = self.rows;
         for (at, row) in (start..).zip(rows) {

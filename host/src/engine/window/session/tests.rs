@@ -18,7 +18,7 @@ use crate::record::{ColumnType, RawBatch, event_timestamp_field};
 
 const UNIT: Micros = MILLISECOND;
 
-fn plan(gap: Micros) -> Arc<SessionPlan> {
+pub(in crate::engine) fn plan(gap: Micros) -> Arc<SessionPlan> {
     let value: FieldRef = Arc::new(Field::new("value", DataType::Float64, true));
     let uses = ["count", "sum"].map(|name| AggregateUse {
         factory: builtin(name, std::slice::from_ref(&value), &serde_json::Map::new(), Ties::Position).unwrap(),
@@ -44,7 +44,7 @@ fn plan(gap: Micros) -> Arc<SessionPlan> {
     })
 }
 
-fn batch(rows: &[(i64, Micros, i64)]) -> KeyedBatch {
+pub(in crate::engine) fn batch(rows: &[(i64, Micros, i64)]) -> KeyedBatch {
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
     let keys = key::encode(&[keys], rows.len()).unwrap();
     KeyedBatch {

@@ -6,11 +6,11 @@ use crate::store::disk::as_killed;
 use crate::store::online::contract::{self, Harness, batch, get, int64, one, read, view};
 use crate::time::SECOND;
 
-struct Folder(tempfile::TempDir);
+struct Folder(tempfile::TempDir, Option<EmbeddedFiller>);
 
 impl Folder {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::tempdir().unwrap(), None)
     }
 
     fn open(&self, views: &[Arc<OnlineView>]) -> (EmbeddedWriter, EmbeddedReader) {
@@ -20,11 +20,23 @@ impl Folder {
 
 impl Harness for Folder {
     fn owner_at(&mut self, views: &[Arc<OnlineView>], term: u64) -> (Box<dyn OnlineWriter>, Arc<dyn OnlineReader>) {
+        self.1 = None;
         let (writer, reader) = EmbeddedStore::open_at(self.0.path(), views, term).unwrap();
+        self.1 = Some(writer.filler());
         (Box::new(writer), Arc::new(reader))
     }
 
+    fn filler(&mut self, _: &[Arc<OnlineView>]) -> Box<dyn OnlineWriter> {
+        Box::new(self.1.take().unwrap())
+    }
+
+    fn empty(&mut self) {
+        self.1 = None;
+        self.0 = tempfile::tempdir().unwrap();
+    }
+
     fn forget_terms(&mut self) {
+        self.1 = None;
         let disk = Disk::open(self.0.path(), "embedded online store", CACHE).unwrap();
         disk.tree(b"meta").unwrap().remove(TERM).unwrap();
         disk.sync().unwrap();
@@ -70,12 +82,12 @@ fn what_was_flushed_and_the_term_outlive_the_process() {
     let folder = Folder::new();
     let view = counts();
     let (mut writer, _reader) = folder.open(std::slice::from_ref(&view));
-    let opened = Folder(as_killed(folder.0.path()));
+    let opened = Folder(as_killed(folder.0.path()), None);
     assert_eq!(opened.open(&[]).0.term, 2, "taken before the first write");
     writer.write(&one(&view, 1, 10, 1)).unwrap();
     writer.flush().unwrap();
     writer.write(&one(&view, 1, 20, 2)).unwrap();
-    let left = Folder(as_killed(folder.0.path()));
+    let left = Folder(as_killed(folder.0.path()), None);
     let (_, reader) = left.open(std::slice::from_ref(&view));
     assert_eq!(get(&reader, &view, 1), Some((10, Value::Int64(1))));
 }

@@ -24,6 +24,16 @@ impl Harness for TestRedis {
         (Box::new(writer), Arc::new(reader))
     }
 
+    fn filler(&mut self, views: &[Arc<OnlineView>]) -> Box<dyn OnlineWriter> {
+        let last: u64 = redis::cmd("GET").arg("millrace:p:term").query(&mut self.connection()).unwrap();
+        let options = RedisOptions { term: last, ..options(self.url()) };
+        Box::new(RedisStore::filler(options, views).unwrap())
+    }
+
+    fn empty(&mut self) {
+        redis::cmd("FLUSHALL").exec(&mut self.connection()).unwrap();
+    }
+
     fn forget_terms(&mut self) {
         redis::cmd("DEL").arg("millrace:p:term").exec(&mut self.connection()).unwrap();
     }

@@ -9,7 +9,7 @@ use super::{Prepared, Shared};
 use crate::record::ColumnType;
 use crate::store::StoreError;
 use crate::store::online::columns::{Cells, Typed, is_deleted};
-use crate::store::online::{OnlineBatch, OnlineWriter};
+use crate::store::online::{Mark, OnlineBatch, OnlineWriter};
 use prost::Message;
 use std::sync::Arc;
 
@@ -23,10 +23,21 @@ pub struct RedisWriter {
     /// Taken once a Redis is reached, and anew where it turns out to be another one.
     term: Option<u64>,
     sequence: u64,
+    /// Whether its rows are older than all others of the same owner and event time: it takes no term of its own then.
+    fills: bool,
     key: Vec<u8>,
     value: Vec<u8>,
     fence: Vec<u8>,
 }
+
+/// Puts a mark in place of another. KEYS: the mark. ARGV: what is there if all is well, what is to be there then, what
+/// else. A call that is made again finds what it has put itself. Returns 1 where all is well.
+const MARK: &str = r"
+local there = redis.call('GET', KEYS[1]) or ''
+local kept = there == ARGV[1] or there == ARGV[2]
+redis.call('SET', KEYS[1], kept and ARGV[2] or ARGV[3])
+return kept and 1 or 0
+";
 
 impl RedisWriter {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
@@ -35,10 +46,16 @@ impl RedisWriter {
             connection: None,
             term: None,
             sequence: 0,
+            fills: false,
             key: Vec::new(),
             value: Vec::new(),
             fence: Vec::new(),
         }
+    }
+
+    /// The same, to fill in what is missing.
+    pub(super) fn filling(self) -> Self {
+        Self { fills: true, ..self }
     }
 
     /// Connects and takes a term, where that has not happened. A write does it by itself; this is for those who want
@@ -61,7 +78,8 @@ impl RedisWriter {
                 let mut connection = shared.client.get_connection_with_timeout(timeout).map_err(failed)?;
                 connection.set_read_timeout(Some(timeout)).map_err(failed)?;
                 connection.set_write_timeout(Some(timeout)).map_err(failed)?;
-                let term = take_term(shared, &mut connection, former)?;
+                let own = shared.options.term;
+                let term = if self.fills { own } else { take_term(shared, &mut connection, former)? };
                 (connection, term)
             }
         };
@@ -100,10 +118,7 @@ fn take_term(shared: &Shared, connection: &mut redis::Connection, former: Option
         if known >= former {
             return Ok(former);
         }
-        tracing::warn!(
-            store = shared.name,
-            "this Redis was emptied or exchanged: rows are missing in it until they change again"
-        );
+        tracing::warn!(store = shared.name, "this Redis does not know of the term that it gave: a new one is taken");
         least = least.max(former.saturating_add(1));
     }
     // Of several that do this at once each gets a number of its own.
@@ -117,7 +132,7 @@ impl OnlineWriter for RedisWriter {
         let prepared = shared.view(&batch.view)?;
         let typed = Typed::new(batch).map_err(|cause| shared.refused(format!("view {}: {cause}", batch.view.name)))?;
         let (_, term) = self.connected()?;
-        self.sequence += 1;
+        self.sequence += u64::from(!self.fills);
         let rows: Vec<usize> = (0..batch.times.len()).collect();
         for rows in rows.chunks(PIPELINE) {
             let mut pipeline = redis::pipe();
@@ -134,6 +149,40 @@ impl OnlineWriter for RedisWriter {
     /// Every write has been acknowledged when it returned.
     fn flush(&mut self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn marked(&mut self) -> Result<Option<String>, StoreError> {
+        let shared = self.shared.clone();
+        let (connection, _) = self.connected()?;
+        let mark = redis::cmd("GET").arg(shared.mark()).query(connection);
+        self.answered(mark)
+    }
+
+    fn mark(&mut self, mark: &Mark<'_>) -> Result<bool, StoreError> {
+        let shared = self.shared.clone();
+        let (connection, _) = self.connected()?;
+        let call = redis::cmd("EVAL")
+            .arg(MARK)
+            .arg(1)
+            .arg(shared.mark())
+            .arg(mark.before)
+            .arg(mark.next)
+            .arg(mark.lost)
+            .query(connection);
+        self.answered(call)
+    }
+}
+
+impl RedisWriter {
+    /// An answer to a call by itself.
+    fn answered<T>(&mut self, answer: redis::RedisResult<T>) -> Result<T, StoreError> {
+        answer.map_err(|error| {
+            if !matches!(error.kind(), redis::ErrorKind::Server(_) | redis::ErrorKind::Extension) {
+                // What is still on its way belongs to nobody.
+                self.connection = None;
+            }
+            self.shared.error(&error)
+        })
     }
 }
 
