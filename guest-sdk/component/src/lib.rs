@@ -4,7 +4,7 @@
 //! component's type is made of just those interfaces, so no metadata has to be linked into the module, and a library that
 //! brings both kinds of UDF costs nothing. Whether the functions have the contract's shape is checked on the way.
 //!
-//! Languages whose runtime wants WASI get a stub of it ([`stub`]): a clock that stands still, random numbers that are
+//! Languages whose runtime wants WASI get a stub of it: a clock that stands still, random numbers that are
 //! always the same, and nowhere to write. So a component imports the contract's `log` and nothing else, and gives the
 //! same bits wherever it runs.
 
