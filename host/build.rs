@@ -1,6 +1,7 @@
 //! Lists the SDKs, their templates and the contract, so that the binary can lay them down for authors: a UDF is begun and
 //! built with nothing but `millrace` and the language's own toolchain.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -9,7 +10,9 @@ use std::{env, fs, io};
 const LEFT_OUT: [&str; 6] = ["target", "node_modules", "__pycache__", "component", "tests", "test"];
 
 fn main() -> io::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    // Asked when it runs: clones that share a target folder share this program too.
+    println!("cargo::rerun-if-env-changed=CARGO_MANIFEST_DIR");
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("..").canonicalize()?;
     let mut files = Vec::new();
     for folder in ["guest-sdk", "wit"] {
         println!("cargo::rerun-if-changed={}", root.join(folder).display());
@@ -22,8 +25,13 @@ fn main() -> io::Result<()> {
         writeln!(text, "({name:?}, include_bytes!({:?})),", file.display().to_string()).map_err(io::Error::other)?;
     }
     text.push(']');
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo gives no OUT_DIR"))?);
+    let out = PathBuf::from(variable("OUT_DIR")?);
     fs::write(out.join("sdk.rs"), text)
+}
+
+/// What cargo says in its environment.
+fn variable(name: &str) -> io::Result<OsString> {
+    env::var_os(name).ok_or_else(|| io::Error::other(format!("cargo gives no {name}")))
 }
 
 /// The files below a folder. A template's tests are part of it.
