@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 /// Every file of the SDKs and the contract, by its path in the repository.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
@@ -15,7 +16,7 @@ pub(super) const FOLDER: &str = ".millrace/sdk";
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A language that UDFs are written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Language {
     /// Rust
     Rust,
@@ -32,9 +33,6 @@ pub(super) enum Language {
 }
 
 impl Language {
-    /// All of them.
-    const ALL: [Self; 5] = [Self::Rust, Self::Python, Self::Javascript, Self::Go, Self::C];
-
     /// As files and folders call it.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -70,9 +68,9 @@ impl Language {
 
     /// The language of this name.
     pub(super) fn parse(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|language| language.name() == name);
+        let found = Self::value_variants().iter().copied().find(|language| language.name() == name);
         found.with_context(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|language| language.name()).collect();
+            let names: Vec<_> = Self::value_variants().iter().map(|language| language.name()).collect();
             format!("there is no SDK for `{name}`; there are {}", names.join(", "))
         })
     }
