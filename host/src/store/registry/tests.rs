@@ -37,7 +37,7 @@ fn what_is_put_in_is_found_by_digest_prefix_and_name_now_and_later() {
         assert_eq!(versions[1].why, "faster");
         assert_eq!(registry.versions("other"), []);
         for (udf, text, message) in [
-            ("distance", "v2", "UDF distance has no version `v2`; did you mean `v1`?"),
+            ("distance", "v2", "UDF distance has no version `v2`; known: 3fc4ccfe7458, v1"),
             ("distance", "7692", "UDF distance has no version `7692`; known: 3fc4ccfe7458, v1"),
             ("distances", "v1", "UDF distances has no versions here; did you mean `distance`?"),
         ] {
