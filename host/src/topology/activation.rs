@@ -20,11 +20,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::shard::operator_of;
-use crate::config::plan::{Operator as OperatorPlan, Plan};
+use crate::config::plan::{Operator as OperatorPlan, Plan, ViewPlan};
 use crate::engine::checkpoint::Active;
-use crate::engine::front::{Front, FrontPlan, SourceSteps};
+use crate::engine::front::{Front, FrontPlan, SourceSteps, TransformStep};
 use crate::engine::operator::Operator;
 use crate::engine::udf::CallError;
+use crate::engine::window::plan::AggregateUse;
 use crate::time::Micros;
 pub(super) use desk::Desk;
 use desk::Request;
@@ -122,10 +123,10 @@ impl Activator {
 
 /// Whether one plan's instances can take the place of the other's.
 fn fits(now: &Plan, then: &Plan) -> Result<(), String> {
-    for (now, then) in now.views.iter().zip(&then.views).filter(|(now, then)| now.signatures != then.signatures) {
-        let only = |a: &crate::config::plan::ViewPlan, b: &crate::config::plan::ViewPlan| {
-            a.signatures.difference(&b.signatures).cloned().collect::<Vec<_>>().join("; ")
-        };
+    let mut views = now.views.iter().zip(&then.views);
+    if let Some((now, then)) = views.find(|(now, then)| now.signatures != then.signatures) {
+        let only =
+            |a: &ViewPlan, b: &ViewPlan| a.signatures.difference(&b.signatures).cloned().collect::<Vec<_>>().join("; ");
         return Err(format!(
             "view {}: the new version {} where the one that runs {}: a version that takes, keeps or gives other columns \
              cannot take over in a running stream; end the run and start it with the new one",
@@ -217,7 +218,7 @@ impl Parts {
         };
         let mut sources = Vec::new();
         for (now, then) in now.sources.iter().zip(&then.sources) {
-            let digest = |step: &crate::engine::front::TransformStep| step.factory.digest().to_owned();
+            let digest = |step: &TransformStep| step.factory.digest().to_owned();
             let other = now.transforms.iter().map(digest).ne(then.transforms.iter().map(digest));
             let steps = other.then(|| SourceSteps::new(then.transforms.clone())).transpose()?;
             sources.push(SourceParts { steps, fronts: fronts(&now.fronts, &then.fronts)? });
@@ -264,7 +265,7 @@ fn digests(front: &FrontPlan) -> Vec<String> {
 
 /// The digests of a stage's aggregates.
 fn versions(operator: &OperatorPlan) -> Vec<Option<String>> {
-    let digest = |used: &crate::engine::window::plan::AggregateUse| used.factory.digest().map(ToOwned::to_owned);
+    let digest = |used: &AggregateUse| used.factory.digest().map(ToOwned::to_owned);
     match operator {
         OperatorPlan::Windowed(plan) => plan.grids.iter().flat_map(|grid| &grid.aggregates).map(digest).collect(),
         OperatorPlan::Over(plan) => plan.aggregates.iter().map(|used| digest(&used.used)).collect(),
