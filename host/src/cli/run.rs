@@ -24,7 +24,7 @@ use millrace::topology::keeper::Summary;
 use millrace::topology::outlets::Outlets;
 use millrace::topology::{self, Memory, Start};
 
-use super::administering::{self, Administering};
+use super::administering::{self, Administering, Below};
 use super::held::LOCK;
 use super::online::Online;
 use super::project::ProjectArgs;
@@ -90,6 +90,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     let (outlets, reader) = open(&project, &plan, &hub, &recovered, &reserve)?;
     recovered.begin(outlets.log.as_ref(), &outlets.dead_letters)?;
     let letters = outlets.dead_letters.reader();
+    let operators_room = room.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -124,7 +125,17 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
                 Some(Serving::start(&project, &plan, listener, Reads { reader, hub, room }, &running, metrics, &clock)?)
             }
         };
-        let admin = Administering::start(&project, &plan, admin, letters, &running, started, &clock)?;
+        let below = Below {
+            project: &project,
+            text: &text,
+            plan: &plan,
+            letters,
+            room: operators_room,
+            running: &running,
+            started,
+            clock: &clock,
+        };
+        let admin = Administering::start(admin, below)?;
         let summary = running.wait(stop.clone()).await?;
         print_summary(&plan, &summary, clock.now() - started);
         if let Some(server) = server {
