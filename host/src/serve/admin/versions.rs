@@ -262,7 +262,7 @@ pub(super) async fn versions(State(shared): State<Arc<Shared>>, Path(name): Path
         ("name" = Option<String>, Query, description = "A name for the version, unique within the UDF, such as v2"),
         ("why" = Option<String>, Query, description = "Why; it stands in the registry's journal"),
     ),
-    request_body(content = Vec<u8>, content_type = "application/wasm"),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 201, body = VersionView, description = "it is in"),
         (status = 200, body = VersionView, description = "it was in"),

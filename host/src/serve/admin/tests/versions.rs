@@ -65,7 +65,7 @@ async fn what_is_refused_leaves_nothing() {
     let why = format!("{path}?why={}", "x".repeat(20_000));
     for (path, body, status, code) in [
         ("/v1/udfs/distanec/versions", "two", 404, "no-such-udf"),
-        ("/v1/udfs//versions", "two", 404, "no-such-route"),
+        ("/v1/udfs//versions", "two", 404, "no-such-udf"),
         (&format!("{path}?colour=red"), "two", 422, "bad-version"),
         (&format!("{path}?name=a%20b"), "two", 422, "bad-version"),
         (&format!("{path}?name=abcdef"), "two", 422, "bad-version"),
