@@ -118,6 +118,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             state: Some(recovered.state),
             opener: None,
             reserve,
+            udfs: std::collections::BTreeMap::new(),
         })?;
         let server = match listener {
             None => None,

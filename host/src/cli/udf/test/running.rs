@@ -85,6 +85,7 @@ fn once(project: &Project, text: &SourceText, loaded: &Loaded, until_idle: Optio
             state: Some(recovered.state),
             opener: None,
             reserve,
+            udfs: std::collections::BTreeMap::new(),
         })?;
         let (_stop, stopped) = watch::channel(false);
         running.wait(stopped).await
