@@ -44,12 +44,12 @@ impl ProjectArgs {
     }
 
     /// Plans a project that was read; compiled components are kept in its data folder.
-    pub(super) fn plan_of(project: &Project, text: &SourceText) -> Result<Plan> {
-        Ok(plan(project, text, &Self::engine(project)?)?)
+    fn plan_of(project: &Project, text: &SourceText) -> Result<Plan> {
+        Ok(plan(project, text, &Self::engine_of(project)?)?)
     }
 
-    /// An engine that keeps compiled components in the project's data folder.
-    pub(super) fn engine(project: &Project) -> Result<Engine> {
+    /// An engine that keeps what it compiles in the project's data folder.
+    pub(super) fn engine_of(project: &Project) -> Result<Engine> {
         let cache = project.data_dir.join("compiled");
         std::fs::create_dir_all(&cache).with_context(|| format!("data-dir {}", project.data_dir.display()))?;
         Ok(Engine::new(EngineOptions { cache: Some(cache), ..EngineOptions::default() })?)

@@ -4,14 +4,12 @@
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use millrace::config::plan::plan;
 use millrace::config::project::Project;
 use millrace::serve::admin::{Inventory, UdfList, VersionList, VersionView};
-use millrace::store::registry::{Digest, Entry, MOST_BYTES, Registry};
+use millrace::store::registry::{Digest, Entry, MOST_BYTES};
 use millrace::suggest::suggestion;
 use millrace::time::{Clock, SystemClock};
 
@@ -94,12 +92,10 @@ pub(super) fn upload(args: &UploadArgs) -> Result<()> {
         }
         Holder::Nobody { _lock } => {
             known(&project, &args.udf)?;
-            let engine = ProjectArgs::engine(&project)?;
-            let plan = Arc::new(plan(&project, &text, &engine)?);
-            let registry = versions::open(&project.data_dir)?;
+            let (registry, running) = (versions::open(&project.data_dir)?, versions::running(&project)?);
             let mut incoming = registry.incoming()?;
             incoming.write(&bytes)?;
-            let workshop = Workshop::new(&project, &text, &plan, Default::default());
+            let workshop = Workshop::of_folder((project, text), registry.clone(), running.clone())?;
             let judged = workshop.judge(&args.udf, incoming.path()).map_err(anyhow::Error::msg)?;
             let entry = Entry {
                 udf: args.udf.clone(),
@@ -114,7 +110,7 @@ pub(super) fn upload(args: &UploadArgs) -> Result<()> {
             let versions = registry.versions(&args.udf);
             let matches = |version: &&_| is_of(version, &digest, args.name.as_deref());
             let Some(version) = versions.iter().find(matches) else { bail!("the version went while it came") };
-            VersionView::new(version.clone(), None)
+            VersionView::new(version.clone(), running.get(&args.udf).map(String::as_str))
         }
     };
     println!("{} {}", version.udf, version.name.as_deref().unwrap_or("(no name)"));
@@ -154,21 +150,16 @@ pub(super) fn versions(args: &VersionsArgs) -> Result<()> {
             wanted.map(|udf| client.get(&versions_path(&udf.name))).collect::<Result<_>>()?
         }
         Holder::Nobody { _lock } => {
-            let registry = versions::open(&project.data_dir)?;
+            let (registry, running) = (versions::open(&project.data_dir)?, versions::running(&project)?);
+            let active = |udf: &str| running.get(udf).map(String::as_str);
             let udfs = project.udfs.iter().map(|udf| udf.name.value.as_str());
             let wanted = udfs.filter(|udf| args.udf.as_ref().is_none_or(|wanted| wanted == udf));
-            wanted.map(|udf| VersionList::new(&registry, udf, last(&registry, udf).as_deref())).collect()
+            wanted.map(|udf| VersionList::new(&registry, udf, active(udf))).collect()
         }
     };
     let text = if args.json { format!("{}\n", serde_json::to_string(&lists)?) } else { table(&lists) };
     let mut out = stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_else(closed_pipe).context("standard output")
-}
-
-/// What was activated last.
-fn last(registry: &Registry, udf: &str) -> Option<String> {
-    let of_udf = registry.activations().into_iter().filter(|activation| activation.udf == udf);
-    of_udf.last().map(|activation| activation.digest.into())
 }
 
 /// A line a version, in columns as wide as what is in them; the reason, which may be of any length, is last.

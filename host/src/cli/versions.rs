@@ -2,24 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use millrace::config::diagnostics::SourceText;
-use millrace::config::plan::{Plan, ViewPlan, plan};
+use millrace::config::plan::{Choice, Choices, Plan, ViewPlan, plan_with};
 use millrace::config::project::{AggregateName, FeatureKind, Project, Udf, View};
 use millrace::config::units::format_size;
 use millrace::record::ColumnType;
 use millrace::serve::admin::{ColumnDetail, Inventory, Judged, UdfUse, ViewDetail};
-use millrace::store::registry::{Digest, Entry, FOLDER, MOST_BYTES, Registry};
+use millrace::store::registry::{Digest, FOLDER, Registry};
+use millrace::store::state::StateStore;
 use millrace::suggest::suggestion;
-use millrace::time::Micros;
+use millrace::topology::activation::{Activator, Current};
 use millrace::wasm::{Component, Engine};
 
+use super::choosing::Chosen;
 use super::project::ProjectArgs;
-
-/// Who put in what the project file names.
-const PROJECT_FILE: &str = "project file";
 
 /// Opens the registry in a data folder that the caller holds.
 pub(super) fn open(data_dir: &Path) -> Result<Registry> {
@@ -27,74 +26,75 @@ pub(super) fn open(data_dir: &Path) -> Result<Registry> {
     Ok(Registry::open(&data_dir.join(FOLDER))?)
 }
 
-/// Puts the components that the project file names into the registry, so that one can go back to them, and gives their
-/// digests by UDF. What cannot be put in is left out, with a line in the log.
-pub(super) fn put_own(registry: &Registry, project: &Project, now: Micros) -> BTreeMap<String, Digest> {
-    let mut digests = BTreeMap::new();
-    for udf in &project.udfs {
-        match put_one(registry, udf, now) {
-            Ok(digest) => drop(digests.insert(udf.name.value.clone(), digest)),
-            Err(error) => tracing::warn!(udf = udf.name.value, "its component is not in the registry: {error:#}"),
-        }
-    }
-    digests
-}
-
-fn put_one(registry: &Registry, udf: &Udf, now: Micros) -> Result<Digest> {
-    let path = &udf.component.value;
-    if std::fs::metadata(path)?.len() > MOST_BYTES {
-        anyhow::bail!("{} is longer than any that the registry takes", path.display());
-    }
-    let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-    let entry = Entry {
-        udf: udf.name.value.clone(),
-        who: PROJECT_FILE.into(),
-        when: now,
-        why: path.display().to_string(),
-        limits: limits(udf),
-        ..Entry::default()
-    };
-    Ok(registry.put(&bytes, entry)?)
-}
+/// What runs: the plan, and the digest of each UDF's version.
+type Look = dyn Fn() -> (Arc<Plan>, BTreeMap<String, String>) + Send + Sync;
 
 /// What the project makes of UDFs and views.
 pub(super) struct Workshop {
     project: Project,
     text: SourceText,
-    plan: Arc<Plan>,
-    /// The digests of the components that run, by UDF.
-    running: BTreeMap<String, Digest>,
-    /// Made when the first component comes: it reserves address space.
-    engine: Mutex<Option<Engine>>,
+    engine: Engine,
+    registry: Registry,
+    look: Box<Look>,
 }
 
 impl Workshop {
-    /// Of a project as it runs, or would.
-    pub(super) fn new(
-        project: &Project,
-        text: &SourceText,
-        plan: &Arc<Plan>,
-        running: BTreeMap<String, Digest>,
+    /// Of a project that runs.
+    pub(super) fn of_run(
+        (project, text): (Project, SourceText),
+        engine: Engine,
+        chosen: &Chosen,
+        activator: Activator,
     ) -> Self {
-        let (project, text, plan) = (project.clone(), text.clone(), plan.clone());
-        Self { project, text, plan, running, engine: Mutex::new(None) }
+        let look = move || {
+            let Current { plan, udfs } = activator.current();
+            (plan, udfs.into_iter().map(|(name, active)| (name, active.digest)).collect())
+        };
+        Self { project, text, engine, registry: chosen.registry.clone(), look: Box::new(look) }
     }
 
-    fn engine(&self) -> Result<Engine> {
-        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*engine {
-            Some(engine) => Ok(engine.clone()),
-            None => Ok(engine.insert(ProjectArgs::engine(&self.project)?).clone()),
-        }
+    /// Of a project that nobody runs, as it would run.
+    pub(super) fn of_folder(
+        (project, text): (Project, SourceText),
+        registry: Registry,
+        running: BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let engine = ProjectArgs::engine_of(&project)?;
+        let choices = choices(&registry, &running);
+        let plan = Arc::new(plan_with(&project, &text, &engine, &choices)?);
+        let look = move || (plan.clone(), running.clone());
+        Ok(Self { project, text, engine, registry, look: Box::new(look) })
     }
+}
+
+/// The versions that ran last, by the newest commit record of a folder that the caller holds; none where nothing has run.
+pub(super) fn running(project: &Project) -> Result<BTreeMap<String, String>> {
+    let folder = project.data_dir.join("state");
+    if !folder.is_dir() {
+        return Ok(BTreeMap::new());
+    }
+    let commit = StateStore::open(&folder, &project.name.value)?.recover()?.commit;
+    let udfs = commit.map(|commit| commit.udfs).unwrap_or_default();
+    Ok(udfs.into_iter().map(|(name, active)| (name, active.digest)).collect())
+}
+
+/// The components of these versions, as far as the registry has them; the project file's for the others.
+fn choices(registry: &Registry, running: &BTreeMap<String, String>) -> Choices {
+    let mut choices = Choices::new();
+    for (name, digest) in running {
+        let component = Digest::parse(digest).ok().and_then(|digest| registry.get(&digest).ok());
+        choices.insert(name.clone(), Choice { component: component.map(Into::into), verdict: None });
+    }
+    choices
 }
 
 impl Inventory for Workshop {
     fn udfs(&self) -> Vec<UdfUse> {
+        let (_, running) = (self.look)();
         let used = |udf: &Udf| UdfUse {
             name: udf.name.value.clone(),
             component: udf.component.value.display().to_string(),
-            digest: self.running.get(&udf.name.value).map(ToString::to_string),
+            digest: running.get(&udf.name.value).cloned(),
             used_by: used_by(&self.project, &udf.name.value),
             limits: limits(udf),
         };
@@ -115,26 +115,21 @@ impl Inventory for Workshop {
             version: view.version.clone(),
             digests: view.digests.clone(),
         };
-        self.plan.views.iter().map(detail).collect()
+        (self.look)().0.views.iter().map(detail).collect()
     }
 
     fn judge(&self, udf: &str, component: &Path) -> Result<Judged, String> {
-        let failed = |error: anyhow::Error| format!("{error:#}");
-        let engine = self.engine().map_err(failed)?;
         let bytes = std::fs::read(component).map_err(|error| error.to_string())?;
-        let loaded = engine.load(&bytes).map_err(|error| error.to_string())?;
-        drop(bytes);
-        let mut project = self.project.clone();
-        let Some(changed) = project.udfs.iter_mut().find(|known| known.name.value == udf) else {
-            return Err(format!("the project has no UDF {udf}"));
-        };
-        holds(&loaded, changed)?;
-        let judged = Judged { signature: signature(&loaded), limits: limits(changed) };
-        component.clone_into(&mut changed.component.value);
-        let planned = plan(&project, &self.text, &engine);
+        let loaded = self.engine.load(&bytes).map_err(|error| error.to_string())?;
+        let Some(known) = self.project.udf(udf) else { return Err(format!("the project has no UDF {udf}")) };
+        holds(&loaded, known)?;
+        let (plan, running) = (self.look)();
+        let mut choices = choices(&self.registry, &running);
+        choices.insert(udf.to_owned(), Choice { component: Some(bytes.into()), verdict: None });
+        let planned = plan_with(&self.project, &self.text, &self.engine, &choices);
         let planned = planned.map_err(|errors| format!("it does not fit the project: {errors}"))?;
-        same_columns(&self.plan, &planned)?;
-        Ok(judged)
+        same_columns(&plan, &planned)?;
+        Ok(Judged { signature: signature(&loaded), limits: limits(known) })
     }
 }
 

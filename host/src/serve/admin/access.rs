@@ -25,12 +25,12 @@ use super::{Shared, local};
 use crate::config::project::{AdminToken, Role};
 
 /// Whoever asks where there are no tokens.
-const ANYBODY: &str = "local";
+const ANYBODY: &str = "operator";
 
 /// Who asks, for handlers that write it down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The name of the token, or `local`.
+    /// The name of the token, or `operator`.
     pub name: String,
     /// What he may do.
     pub role: Role,

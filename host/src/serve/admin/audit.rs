@@ -4,7 +4,7 @@
 //! ```text
 //! {"when":"2026-01-31T12:00:00.000Z","who":"ci","method":"POST","path":"/v1/udfs/distance/versions","status":201,"what":"…"}
 //! ```
-//! `who` is the token's name, `local` where there are no tokens, empty where nobody knows. Always true: no token is in
+//! `who` is the token's name, `operator` where there are no tokens, empty where nobody knows. Always true: no token is in
 //! it; what only looks is not in it, unless it was refused; it takes at most some 80 MiB: a full file becomes
 //! `audit.jsonl.1`, and so on to `.4`. Of refusals at most sixty a minute have a line, so that nobody can push out what
 //! was there before; the next line says in `left_out` how many had none. Lines are not synced one by one.

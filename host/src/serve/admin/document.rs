@@ -8,7 +8,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi as _, ToSchema};
 
-use super::{letters, rebuild, replay, versions};
+use super::{activate, letters, rebuild, replay, versions};
 
 /// What was wrong.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -31,6 +31,8 @@ pub(super) struct Error {
         versions::udfs,
         versions::versions,
         versions::upload,
+        activate::activate,
+        activate::rollback,
         letters::list,
         letters::show,
         replay::replay,

@@ -12,6 +12,8 @@
 //! POST /v1/dead-letters/replay    hands their events in again                         replay
 //! GET  /v1/online/rebuild         how far the online store's rebuilding is            rebuild
 //! POST /v1/online/rebuild         has it rebuilt from the offline log                 rebuild
+//! POST /v1/udfs/{name}/activate   has another version of a UDF take over              activate
+//! POST /v1/udfs/{name}/rollback   has the version before take over again              activate
 //! GET  /openapi.json              all of this for machines                            document
 //! ```
 //! Always true: without tokens only this machine is answered, at a loopback address and under a local name (`local`): a
@@ -20,6 +22,7 @@
 //! of it is TLS (`tls`).
 
 mod access;
+mod activate;
 mod audit;
 mod document;
 pub mod graph;
@@ -55,6 +58,7 @@ use crate::store::dead_letter::DeadLetterReader;
 use crate::store::registry::Registry;
 use crate::time::{Clock, Micros};
 pub use access::Caller;
+pub use activate::{ActivateReport, ActivateRequest, Activating, Refused, RollbackRequest};
 pub use audit::Audit;
 pub use document::document;
 use graph::Graph;
@@ -70,11 +74,13 @@ pub use versions::{
 pub const PORT: u16 = 6567;
 
 /// The paths.
-const ROUTES: [&str; 9] = [
+const ROUTES: [&str; 11] = [
     "/v1/graph",
     "/v1/views",
     "/v1/udfs",
     "/v1/udfs/{name}/versions",
+    "/v1/udfs/{name}/activate",
+    "/v1/udfs/{name}/rollback",
     "/v1/dead-letters",
     "/v1/dead-letters/{id}",
     "/v1/dead-letters/replay",
@@ -108,6 +114,8 @@ pub struct Admin {
     pub graph: Arc<dyn Fn() -> Graph + Send + Sync>,
     /// Rebuilds the online store.
     pub online: Arc<dyn Rebuilding>,
+    /// Has other versions of UDFs take over.
+    pub activating: Arc<dyn Activating>,
     /// What the project makes of UDFs and views.
     pub inventory: Arc<dyn Inventory>,
     /// The versions of UDFs.
@@ -215,6 +223,8 @@ fn router(admin: Admin) -> Router {
         .route("/v1/dead-letters/{id}", get(letters::show))
         .route("/v1/dead-letters/replay", post(replay::replay))
         .route("/v1/online/rebuild", get(rebuild::progress).post(rebuild::rebuild))
+        .route("/v1/udfs/{name}/activate", post(activate::activate))
+        .route("/v1/udfs/{name}/rollback", post(activate::rollback))
         .route("/openapi.json", get(document::openapi))
         .fallback(elsewhere)
         .method_not_allowed_fallback(wrong_method)

@@ -108,7 +108,7 @@ pub struct VersionView {
     pub digest: String,
     /// Its name, if it has one.
     pub name: Option<String>,
-    /// Who put it in: a token's name, or `local`.
+    /// Who put it in: a token's name, or `operator`.
     pub who: String,
     /// When.
     pub when: String,

@@ -20,7 +20,7 @@ fn tokens() -> Vec<AdminToken> {
 }
 
 /// Every route: what it answers whoever may ask, who needs which role.
-const REQUESTS: [(&str, &str, u16); 12] = [
+const REQUESTS: [(&str, &str, u16); 14] = [
     ("GET", "/v1/graph", 200),
     ("GET", "/v1/views", 200),
     ("GET", "/v1/udfs", 200),
@@ -33,6 +33,8 @@ const REQUESTS: [(&str, &str, u16); 12] = [
     ("POST", "/v1/udfs/distance/versions?name=v1", 201),
     ("POST", "/v1/dead-letters/replay", 422),
     ("POST", "/v1/online/rebuild", 422),
+    ("POST", "/v1/udfs/distance/activate", 422),
+    ("POST", "/v1/udfs/distance/rollback", 422),
 ];
 
 fn request(method: &str, path: &str, headers: &str) -> String {
@@ -81,8 +83,8 @@ async fn nobody_is_answered_who_has_no_token_or_a_wrong_one_or_too_low_a_role() 
     assert!(!audit.contains("secret"), "{audit}");
     let lines: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     // Sixty refusals of the minute have a line; the next line counts the others.
-    let refused = REQUESTS.len() * 9 + 3;
-    assert_eq!(lines.len(), 60 + 3);
+    let refused = REQUESTS.len() * 9 + 5;
+    assert_eq!(lines.len(), 60 + 5);
     assert_eq!(
         (&lines[0]["status"], &lines[0]["who"], &lines[0]["path"]),
         (&json!(401), &json!(""), &json!("/v1/graph"))
@@ -92,7 +94,7 @@ async fn nobody_is_answered_who_has_no_token_or_a_wrong_one_or_too_low_a_role() 
     assert_eq!((&upload["status"], &upload["who"], &upload["method"]), (&json!(201), &json!("ci"), &json!("POST")));
     assert_eq!(upload["path"], "/v1/udfs/distance/versions");
     assert!(upload["what"].as_str().unwrap().starts_with("version v1 of UDF distance, "), "{upload}");
-    assert_eq!(lines[62]["status"], 422);
+    assert_eq!(lines[64]["status"], 422);
 }
 
 #[tokio::test]
@@ -103,7 +105,7 @@ async fn without_tokens_this_machine_does_everything_and_that_is_written_down() 
     assert_eq!(ask(server.address, request("POST", "/v1/online/rebuild", "")).await.0, 403);
     let audit = audit(&server);
     assert!(
-        audit.contains("\"who\":\"local\",\"method\":\"POST\",\"path\":\"/v1/online/rebuild\",\"status\":200"),
+        audit.contains("\"who\":\"operator\",\"method\":\"POST\",\"path\":\"/v1/online/rebuild\",\"status\":200"),
         "{audit}"
     );
     assert!(audit.contains("\"status\":403"), "{audit}");

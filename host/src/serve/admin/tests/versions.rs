@@ -39,7 +39,7 @@ async fn a_version_is_put_in_once_and_listed() {
     let (status, first) = upload(&server, &format!("{path}?name=v1&why=first%20try"), "one").await;
     assert_eq!((status, &first["name"], &first["active"]), (201, &json!("v1"), &json!(true)), "{first}");
     assert_eq!(first["digest"], Digest::of(b"one").as_str());
-    assert_eq!((&first["who"], &first["why"], &first["size"]), (&json!("local"), &json!("first try"), &json!(3)));
+    assert_eq!((&first["who"], &first["why"], &first["size"]), (&json!("operator"), &json!("first try"), &json!(3)));
     assert_eq!(
         (&first["when"], &first["signature"]),
         (&json!("1970-01-01T00:01:40.000Z"), &json!("transform distance"))
