@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use millrace::serve::admin::{ActivateReport, ActivateRequest, RollbackRequest};
 
-use super::held::{Client, Holder, holder};
+use super::held::{Client, Holder, TokenArgs, holder};
 use super::project::ProjectArgs;
 
 /// Have another version of a UDF take over in a running project
@@ -25,6 +25,9 @@ Examples:
 pub(super) struct ActivateArgs {
     #[command(flatten)]
     project: ProjectArgs,
+
+    #[command(flatten)]
+    token: TokenArgs,
 
     /// The UDF, as the project names it
     #[arg(value_name = "UDF")]
@@ -48,6 +51,9 @@ pub(super) struct RollbackArgs {
     #[command(flatten)]
     project: ProjectArgs,
 
+    #[command(flatten)]
+    token: TokenArgs,
+
     /// The UDF, as the project names it
     #[arg(value_name = "UDF")]
     udf: String,
@@ -59,26 +65,28 @@ pub(super) struct RollbackArgs {
 
 /// Has a version take over.
 pub(super) fn activate(args: &ActivateArgs) -> Result<()> {
-    let ActivateArgs { project, udf, version, why } = args;
+    let ActivateArgs { project, token, udf, version, why } = args;
     let request = ActivateRequest { version: version.clone(), why: why.clone() };
-    let report: ActivateReport = running(project)?.post(&format!("/v1/udfs/{}/activate", escaped(udf)), &request)?;
+    let report: ActivateReport =
+        running(project, token)?.post(&format!("/v1/udfs/{}/activate", escaped(udf)), &request)?;
     tell(&report);
     Ok(())
 }
 
 /// Has the version before take over again.
 pub(super) fn rollback(args: &RollbackArgs) -> Result<()> {
-    let RollbackArgs { project, udf, why } = args;
+    let RollbackArgs { project, token, udf, why } = args;
     let request = RollbackRequest { why: why.clone() };
-    let report: ActivateReport = running(project)?.post(&format!("/v1/udfs/{}/rollback", escaped(udf)), &request)?;
+    let report: ActivateReport =
+        running(project, token)?.post(&format!("/v1/udfs/{}/rollback", escaped(udf)), &request)?;
     tell(&report);
     Ok(())
 }
 
 /// The process that runs a project.
-fn running(project: &ProjectArgs) -> Result<Client> {
+fn running(project: &ProjectArgs, token: &TokenArgs) -> Result<Client> {
     let (project, _) = project.read()?;
-    match holder(&project.data_dir)? {
+    match holder(&project.data_dir, token)? {
         Holder::Process(client) => Ok(client),
         Holder::Nobody { .. } => bail!(
             "nothing runs the project now: put the component where the project file names it, and start it with \

@@ -1,28 +1,30 @@
 //! Puts the admin listener on top of a running topology, and its address into the data folder for as long.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use millrace::config::plan::{Plan, SourcePlan};
 use millrace::config::project::{Project, SourceKind};
+use millrace::room::Room;
 use millrace::serve::ServeError;
 use millrace::serve::admin::graph::{Advance, Edge, Graph, PartitionNode, ServiceNode, SourceNode, ViewNode};
-use millrace::serve::admin::{self, Admin, RebuildReport, Rebuilding, ViewReport};
+use millrace::serve::admin::{self, Admin, Audit, Listening, RebuildReport, Rebuilding, ViewReport};
 use millrace::store::dead_letter::DeadLetterReader;
+use millrace::store::registry::Registry;
 use millrace::time::{Clock, Micros, rfc3339};
 use millrace::topology::Running;
 use millrace::topology::activation::Activator;
 use millrace::topology::board::{Board, PartitionStatus, State};
 use millrace::topology::rebuilding::{Progress, Rebuilds, ViewProgress};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::deploying::Deployer;
-use super::held::ADDRESS;
+use super::held::{ADDRESS, CERTIFICATE};
+use super::versions::Workshop;
 
 /// The admin listener at work.
 pub(super) struct Administering {
@@ -32,26 +34,47 @@ pub(super) struct Administering {
 }
 
 /// Listens where the project says; where it says nothing, at the usual port or another that is free.
-pub(super) async fn bind(project: &Project) -> Result<TcpListener> {
+pub(super) async fn bind(project: &Project) -> Result<Listening> {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, admin::PORT));
     let said = project.serve.admin.as_ref().map(|address| address.value);
-    Ok(admin::bind(said.unwrap_or(usual), said.is_none()).await?)
+    let address = said.unwrap_or(usual);
+    if !address.ip().is_loopback() && project.serve.tls.is_none() {
+        tracing::warn!(%address, "operators' tokens go over the network as they are: `serve.tls` encrypts them");
+    }
+    Ok(admin::bind(address, said.is_none(), project.serve.tls.as_ref()).await?)
+}
+
+/// What the listener is put on top of.
+pub(super) struct Below<'a> {
+    /// The project.
+    pub(super) project: &'a Project,
+    /// The dead letters.
+    pub(super) letters: DeadLetterReader,
+    /// What runs.
+    pub(super) running: &'a Running,
+    /// Has other versions of UDFs take over.
+    pub(super) deployer: Deployer,
+    /// Judges them.
+    pub(super) workshop: Workshop,
+    /// Where they are kept.
+    pub(super) registry: Registry,
+    /// The disk of the data folder.
+    pub(super) room: Room,
+    /// Since when.
+    pub(super) started: Micros,
+    /// The present.
+    pub(super) clock: &'a Arc<dyn Clock>,
 }
 
 impl Administering {
     /// Starts to answer.
-    pub(super) fn start(
-        project: &Project,
-        listener: TcpListener,
-        letters: DeadLetterReader,
-        running: &Running,
-        deployer: Deployer,
-        started: Micros,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Self> {
+    pub(super) fn start(listener: Listening, below: Below<'_>) -> Result<Self> {
+        let Below { project, letters, running, deployer, workshop, registry, room, started, clock } = below;
+        let audit = Audit::open(&project.data_dir).context("the audit log in data-dir")?;
         let bound = listener.local_addr().context("serve.admin")?;
-        let address = AddressFile::write(&project.data_dir, bound)?;
-        tracing::info!("operators are answered on http://{bound}");
+        let address = AddressFile::write(&project.data_dir, bound, listener.certificate())?;
+        let scheme = if listener.certificate().is_some() { "https" } else { "http" };
+        tracing::info!("operators are answered on {scheme}://{bound}");
         let plan = running.activator().current().plan;
         let activator = running.activator().clone();
         let wiring = Wiring { activator, board: running.board().clone(), edges: edges(project, &plan) };
@@ -72,6 +95,11 @@ impl Administering {
             graph: Arc::new(move || wiring.graph(now.now(), &entities, &services)),
             online: Arc::new(Online(running.rebuilds().clone())),
             activating: Arc::new(deployer),
+            inventory: Arc::new(workshop),
+            registry,
+            room: Some(room),
+            tokens: project.serve.tokens.clone(),
+            audit: Some(audit),
             clock: clock.clone(),
         };
         let (stop, stopped) = watch::channel(false);
@@ -103,7 +131,7 @@ impl Rebuilding for Online {
     }
 }
 
-/// The address in the data folder, there for as long as this is.
+/// The address in the data folder, there for as long as this is; beside it the certificate that is shown there.
 struct AddressFile(PathBuf);
 
 /// Removes the address that a process left which was killed: whoever has just locked the folder calls this.
@@ -118,12 +146,25 @@ pub(super) fn forget(folder: &Path) -> Result<()> {
 }
 
 impl AddressFile {
-    fn write(folder: &Path, address: SocketAddr) -> Result<Self> {
+    fn write(folder: &Path, address: SocketAddr, certificate: Option<&[u8]>) -> Result<Self> {
         let path = folder.join(ADDRESS);
         let new = folder.join(format!("{ADDRESS}.new"));
-        let written = fs::write(&new, format!("{address}\n")).and_then(|()| fs::rename(&new, &path));
+        if let Some(certificate) = certificate {
+            fs::write(folder.join(CERTIFICATE), certificate).context("the certificate in data-dir")?;
+        }
+        let text = format!("{}{}\n", if certificate.is_some() { "https://" } else { "" }, asked_at(address));
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
         written.with_context(|| path.display().to_string())?;
         Ok(Self(path))
+    }
+}
+
+/// Where this machine asks what listens at `address`, which may be all addresses of it.
+fn asked_at(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        IpAddr::V4(_) => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(_) => (Ipv6Addr::LOCALHOST, address.port()).into(),
     }
 }
 

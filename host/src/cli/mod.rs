@@ -10,11 +10,15 @@ mod graph;
 mod held;
 mod log;
 mod online;
+mod pinned;
 mod project;
 mod recovery;
 mod run;
 mod serving;
+mod token;
 mod udf;
+mod upload;
+mod versions;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -76,6 +80,12 @@ enum Command {
     Rollback(activate::RollbackArgs),
     /// List a project's dead letters, the rows in error; show one; replay them
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// Put another version of a UDF into a project's registry
+    Upload(upload::UploadArgs),
+    /// List the versions of a project's UDFs
+    Versions(upload::VersionsArgs),
+    /// Make tokens for operators
+    Token(token::TokenCommands),
     /// Begin, build, check, run and test UDFs by themselves
     Udf(udf::UdfArgs),
     /// Simulate a stream of events: card transactions, purchases, drivers, a market
@@ -105,6 +115,9 @@ pub(super) fn main() -> ExitCode {
         Command::Activate(args) => activate::activate(&args),
         Command::Rollback(args) => activate::rollback(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
+        Command::Upload(args) => upload::upload(&args),
+        Command::Versions(args) => upload::versions(&args),
+        Command::Token(args) => token::token(&args),
         Command::Udf(args) => udf::udf(args),
         Command::Simulate(args) => simulate(args),
     };

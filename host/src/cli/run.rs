@@ -24,7 +24,7 @@ use millrace::topology::keeper::Summary;
 use millrace::topology::outlets::Outlets;
 use millrace::topology::{self, Memory, Start};
 
-use super::administering::{self, Administering};
+use super::administering::{self, Administering, Below};
 use super::choosing::{self, Adopt};
 use super::deploying::Deployer;
 use super::held::LOCK;
@@ -33,6 +33,7 @@ use super::project::ProjectArgs;
 use super::recovery::{self, Recovered};
 use super::serving::{self, Reads, Serving};
 use super::stop_on_signal;
+use super::versions::Workshop;
 
 /// How long calls that are under way may take at the end.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -99,6 +100,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     let (outlets, reader) = open(&project, &plan, &hub, &recovered, &reserve)?;
     recovered.begin(outlets.log.as_ref(), &outlets.dead_letters, &chosen.udfs)?;
     let letters = outlets.dead_letters.reader();
+    let operators_room = room.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -135,9 +137,21 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             }
         };
         let activator = running.activator().clone();
+        let workshop = Workshop::of_run((project.clone(), text.clone()), engine.clone(), &chosen, activator.clone());
         let deployer = Deployer::new((project.clone(), text), engine, &chosen, activator, clock.clone());
         let withdrawing = deployer.watch();
-        let admin = Administering::start(&project, admin, letters, &running, deployer, started, &clock)?;
+        let below = Below {
+            project: &project,
+            letters,
+            running: &running,
+            deployer,
+            workshop,
+            registry: chosen.registry.clone(),
+            room: operators_room,
+            started,
+            clock: &clock,
+        };
+        let admin = Administering::start(admin, below)?;
         let summary = running.wait(stop.clone()).await;
         withdrawing.abort();
         let summary = summary?;

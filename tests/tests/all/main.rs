@@ -10,6 +10,7 @@ mod cases;
 mod conformance;
 mod crash;
 mod dead_letters;
+mod deploy;
 mod differential;
 mod drivers;
 mod durable;

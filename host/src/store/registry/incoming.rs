@@ -49,6 +49,11 @@ impl Incoming {
         self.size
     }
 
+    /// The file that it has come into so far.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What has come, read back.
     ///
     /// # Errors
