@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use millrace::config::plan::Plan;
+use millrace::config::plan::{Plan, SourcePlan};
 use millrace::config::project::{Project, SourceKind};
 use millrace::serve::ServeError;
 use millrace::serve::admin::graph::{Advance, Edge, Graph, PartitionNode, ServiceNode, SourceNode, ViewNode};
@@ -14,12 +14,14 @@ use millrace::serve::admin::{self, Admin, RebuildReport, Rebuilding, ViewReport}
 use millrace::store::dead_letter::DeadLetterReader;
 use millrace::time::{Clock, Micros, rfc3339};
 use millrace::topology::Running;
+use millrace::topology::activation::Activator;
 use millrace::topology::board::{Board, PartitionStatus, State};
 use millrace::topology::rebuilding::{Progress, Rebuilds, ViewProgress};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::deploying::Deployer;
 use super::held::ADDRESS;
 
 /// The admin listener at work.
@@ -40,17 +42,19 @@ impl Administering {
     /// Starts to answer.
     pub(super) fn start(
         project: &Project,
-        plan: &Arc<Plan>,
         listener: TcpListener,
         letters: DeadLetterReader,
         running: &Running,
+        deployer: Deployer,
         started: Micros,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self> {
         let bound = listener.local_addr().context("serve.admin")?;
         let address = AddressFile::write(&project.data_dir, bound)?;
         tracing::info!("operators are answered on http://{bound}");
-        let wiring = Wiring { plan: plan.clone(), board: running.board().clone(), edges: edges(project, plan) };
+        let plan = running.activator().current().plan;
+        let activator = running.activator().clone();
+        let wiring = Wiring { activator, board: running.board().clone(), edges: edges(project, &plan) };
         let services = project.services.iter().map(|service| service.name.value.clone()).collect::<Vec<_>>();
         let entities = project
             .views
@@ -67,6 +71,7 @@ impl Administering {
             views: plan.views.iter().map(|view| view.name.clone()).collect(),
             graph: Arc::new(move || wiring.graph(now.now(), &entities, &services)),
             online: Arc::new(Online(running.rebuilds().clone())),
+            activating: Arc::new(deployer),
             clock: clock.clone(),
         };
         let (stop, stopped) = watch::channel(false);
@@ -151,7 +156,7 @@ fn edges(project: &Project, plan: &Plan) -> Vec<Edge> {
 
 /// What a look at the graph needs.
 struct Wiring {
-    plan: Arc<Plan>,
+    activator: Activator,
     board: Arc<Board>,
     edges: Vec<Edge>,
 }
@@ -160,7 +165,7 @@ impl Wiring {
     /// Whether the run reads the event of a source at a partition's position itself: of a file or a topic, from the
     /// first that it has read there.
     fn again(&self) -> impl Fn(&str, u32, i64) -> bool + use<> {
-        let (plan, board) = (self.plan.clone(), self.board.clone());
+        let (plan, board) = (self.plan(), self.board.clone());
         move |name, partition, offset| {
             let Some((index, source)) = (0..).zip(&plan.sources).find(|(_, source)| source.name == name) else {
                 return false;
@@ -171,11 +176,17 @@ impl Wiring {
         }
     }
 
+    /// What runs.
+    fn plan(&self) -> Arc<Plan> {
+        self.activator.current().plan
+    }
+
     fn graph(&self, now: Micros, entities: &[Option<String>], services: &[String]) -> Graph {
+        let plan = self.plan();
         let sources: Vec<SourceNode> =
-            self.plan.sources.iter().enumerate().map(|(index, _)| self.source(index, now)).collect();
+            plan.sources.iter().enumerate().map(|(index, source)| self.source(index, source, now)).collect();
         let mut views: Vec<ViewNode> = Vec::new();
-        for (index, view) in self.plan.views.iter().enumerate() {
+        for (index, view) in plan.views.iter().enumerate() {
             let stopped = self.board.stopped(index).map(str::to_owned);
             let watermark = self.board.view_watermark(index);
             let state = if watermark.is_some() { "active" } else { "waiting" };
@@ -191,7 +202,7 @@ impl Wiring {
         self.mark_idle(&sources, &mut views);
         let services = services.iter().map(|name| ServiceNode { name: name.clone() });
         Graph {
-            project: self.plan.name.clone(),
+            project: plan.name.clone(),
             time: rfc3339(now),
             sources,
             views,
@@ -200,11 +211,8 @@ impl Wiring {
         }
     }
 
-    fn source(&self, index: usize, now: Micros) -> SourceNode {
-        let (name, kind, format) = match self.plan.sources.get(index) {
-            Some(source) => (source.name.clone(), kind(&source.kind), source.decoding.format.name()),
-            None => (String::new(), "", ""),
-        };
+    fn source(&self, index: usize, source: &SourcePlan, now: Micros) -> SourceNode {
+        let (name, kind, format) = (source.name.clone(), kind(&source.kind), source.decoding.format.name());
         let partitions = self.board.partitions(u16::try_from(index).unwrap_or(u16::MAX));
         let has = |state| partitions.iter().any(|partition| partition.state == state);
         let state = match () {

@@ -1,8 +1,11 @@
 //! The command line: what can be asked for, and how it is answered when it goes wrong.
 
+mod activate;
 mod administering;
 mod check;
+mod choosing;
 mod dead_letters;
+mod deploying;
 mod graph;
 mod held;
 mod log;
@@ -67,6 +70,10 @@ enum Command {
     Graph(graph::GraphArgs),
     /// Rebuild a project's online store from its offline log
     Online(online::OnlineArgs),
+    /// Have another version of a UDF take over in a running project, at one point of each partition
+    Activate(activate::ActivateArgs),
+    /// Have the version of a UDF that ran before take over again
+    Rollback(activate::RollbackArgs),
     /// List a project's dead letters, the rows in error; show one; replay them
     DeadLetters(dead_letters::DeadLettersArgs),
     /// Begin, build, check, run and test UDFs by themselves
@@ -95,6 +102,8 @@ pub(super) fn main() -> ExitCode {
         Command::Log(args) => log::log(&args),
         Command::Graph(args) => graph::graph(&args),
         Command::Online(args) => online::online(&args),
+        Command::Activate(args) => activate::activate(&args),
+        Command::Rollback(args) => activate::rollback(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
         Command::Udf(args) => udf::udf(args),
         Command::Simulate(args) => simulate(args),

@@ -7,10 +7,13 @@
 //! POST /v1/dead-letters/replay    hands their events in again                         replay
 //! GET  /v1/online/rebuild         how far the online store's rebuilding is            rebuild
 //! POST /v1/online/rebuild         has it rebuilt from the offline log                 rebuild
+//! POST /v1/udfs/{name}/activate   has another version of a UDF take over              activate
+//! POST /v1/udfs/{name}/rollback   has the version before take over again              activate
 //! ```
 //! Always true: nobody is asked who he is, so only this machine is answered, at a loopback address and under a local
 //! name (`local`): a page in a browser that means this machine by another name gets nothing.
 
+mod activate;
 pub mod graph;
 mod letters;
 mod local;
@@ -38,6 +41,7 @@ use super::{Limits, ServeError, catalog, panicked, wrong_method};
 use crate::source::replay::ReplayHandle;
 use crate::store::dead_letter::DeadLetterReader;
 use crate::time::{Clock, Micros};
+pub use activate::{ActivateReport, ActivateRequest, Activating, Refused, RollbackRequest};
 use graph::Graph;
 pub use letters::{BadSelection, LetterPage, LetterView, SelectionText, choose};
 pub use rebuild::{RebuildReport, RebuildRequest, Rebuilding, ViewReport};
@@ -47,8 +51,15 @@ pub use replay::{Left, ReplayReport, ReplayRequest};
 pub const PORT: u16 = 6567;
 
 /// The paths.
-const ROUTES: [&str; 5] =
-    ["/v1/graph", "/v1/dead-letters", "/v1/dead-letters/{id}", "/v1/dead-letters/replay", "/v1/online/rebuild"];
+const ROUTES: [&str; 7] = [
+    "/v1/graph",
+    "/v1/dead-letters",
+    "/v1/dead-letters/{id}",
+    "/v1/dead-letters/replay",
+    "/v1/online/rebuild",
+    "/v1/udfs/{name}/activate",
+    "/v1/udfs/{name}/rollback",
+];
 
 /// Looks through the letters at once; more wait.
 const READERS: usize = 4;
@@ -73,6 +84,8 @@ pub struct Admin {
     pub graph: Arc<dyn Fn() -> Graph + Send + Sync>,
     /// Rebuilds the online store.
     pub online: Arc<dyn Rebuilding>,
+    /// Has other versions of UDFs take over.
+    pub activating: Arc<dyn Activating>,
     /// The present.
     pub clock: Arc<dyn Clock>,
 }
@@ -124,6 +137,8 @@ fn router(admin: Admin) -> Router {
         .route("/v1/dead-letters/{id}", get(letters::show))
         .route("/v1/dead-letters/replay", post(replay::replay))
         .route("/v1/online/rebuild", get(rebuild::progress).post(rebuild::rebuild))
+        .route("/v1/udfs/{name}/activate", post(activate::activate))
+        .route("/v1/udfs/{name}/rollback", post(activate::rollback))
         .fallback(elsewhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(1 << 20))

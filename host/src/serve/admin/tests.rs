@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -67,6 +68,7 @@ async fn server(sketches: &[Sketch<'_>]) -> Server {
         views: ["totals", "means", "else"].map(str::to_owned).to_vec(),
         graph: Arc::new(move || graph.clone()),
         online: Arc::new(Embedded),
+        activating: Arc::new(Versions),
         clock: Arc::new(ManualClock::new(100 * SECOND)),
     };
     let (stop, stopped) = watch::channel(false);
@@ -92,6 +94,51 @@ impl Rebuilding for Embedded {
         let view = ViewReport { done: 2, chunks: 2, rows: 9 };
         RebuildReport { asked: 1, over: 1, views: [("totals".to_owned(), view)].into(), failed: None }
     }
+}
+
+/// One UDF with one other version.
+struct Versions;
+
+impl Activating for Versions {
+    fn activate(
+        &self,
+        udf: String,
+        version: String,
+        by: String,
+        _: String,
+    ) -> BoxFuture<'_, Result<ActivateReport, activate::Refused>> {
+        let answer = match (udf.as_str(), version.as_str()) {
+            ("distance", "v2") => {
+                Ok(ActivateReport { udf, digest: "abc".into(), former: by, ..ActivateReport::default() })
+            }
+            ("distance", "v3") => Err(activate::Refused::Unfit("keeps other columns".into())),
+            ("distance", _) => Err(activate::Refused::Unknown("no such version".into())),
+            _ => Err(activate::Refused::Unknown("no such UDF".into())),
+        };
+        Box::pin(async { answer })
+    }
+
+    fn rollback(&self, _: String, _: String, _: String) -> BoxFuture<'_, Result<ActivateReport, activate::Refused>> {
+        Box::pin(async { Err(activate::Refused::Conflict("nothing before".into())) })
+    }
+}
+
+#[tokio::test]
+async fn versions_are_activated() {
+    let server = server(&[]).await;
+    let ask = async |path: &str, body: &str| {
+        let (status, answer) = server.post(path, body).await;
+        (status, answer["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let activate = "/v1/udfs/distance/activate";
+    assert_eq!(ask(activate, r#"{"version": "v2"}"#).await, (200, String::new()));
+    assert_eq!(ask(activate, r#"{"version": "v3"}"#).await, (422, "version-does-not-fit".into()));
+    assert_eq!(ask(activate, r#"{"version": "v4"}"#).await, (404, "no-such-version".into()));
+    assert_eq!(ask("/v1/udfs/else/activate", r#"{"version": "v2"}"#).await, (404, "no-such-version".into()));
+    for bad in ["", "{", "[]", r#"{"version": 2}"#, r#"{"versions": "v2"}"#] {
+        assert_eq!(ask(activate, bad).await, (422, "bad-request".into()), "{bad}");
+    }
+    assert_eq!(ask("/v1/udfs/distance/rollback", "").await, (409, "not-now".into()));
 }
 
 #[tokio::test]
@@ -121,6 +168,12 @@ async fn ask(address: SocketAddr, request: String) -> (u16, Value) {
 impl Server {
     async fn get(&self, path: &str) -> (u16, Value) {
         ask(self.address, format!("GET {path} HTTP/1.0\r\nHost: localhost:1\r\n\r\n")).await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        let length = body.len();
+        ask(self.address, format!("POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"))
+            .await
     }
 
     /// Asks for a replay; the worker answers each batch with `answers`, and what it saw is given: view and offsets.
