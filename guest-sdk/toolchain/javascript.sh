@@ -11,7 +11,7 @@ node_version=22.20.0
 javascript_sdk=$(cd "$(dirname "${BASH_SOURCE[0]}")/../javascript" && pwd)
 
 node_works() {
-    command -v npm >/dev/null && node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null
+    command -v npm >/dev/null && node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' 2>/dev/null
 }
 
 # Node and npm to use, first in the path; whether there are any.
