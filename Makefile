@@ -1,6 +1,6 @@
 # `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz fuzz-admin lint doc deny bench memory clean toolchain
+.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz fuzz-admin lint doc deny bench memory fresh-debian clean toolchain
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -68,10 +68,13 @@ bench: guests ## the benchmarks, with DuckDB beside
 memory: build ## ten million keys with and without a limit on memory: KEYS=, EVENTS=, LIMITS="none 512MiB"
 	@scripts/memory
 
+fresh-debian: ## from the README to tested UDFs in every language, in a new Debian: an hour; ARGS="--debug go" for less
+	@scripts/fresh-debian $(ARGS)
+
 clean: ## removes what was built here; what is shared between clones stays in ~/.cache/millrace
 	@scripts/workspaces cargo clean
 	@rm -f examples/*/*.wasm
 
 toolchain:
-	@command -v cargo >/dev/null || { echo "Rust is missing: curl --proto '=https' -sSf https://sh.rustup.rs | sh" >&2; exit 1; }
+	@scripts/need-rust
 	@scripts/need cc:build-essential make:build-essential
