@@ -15,7 +15,7 @@ use crate::engine::udf::Meter;
 const SHARE: u32 = 50;
 
 /// What it takes to find a row that never ends, in time limits, before it is tried with patience.
-const SEARCH: u32 = 2;
+const SEARCH: u32 = 3;
 
 /// What may be spent beside, however short the limit is.
 const FLOOR: Duration = Duration::from_millis(500);
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(spend(&mut budget, 0), LIMIT);
         assert!(budget.holds(PATIENCE));
         pass(1_000);
-        assert_eq!(spend(&mut budget, 12), 12 * LIMIT, "less than nothing is never owed");
+        assert_eq!(spend(&mut budget, 13), 13 * LIMIT, "less than nothing is never owed");
         assert!(budget.holds(0));
         spend(&mut budget, 1);
         assert!(!budget.holds(0));
