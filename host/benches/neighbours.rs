@@ -4,8 +4,8 @@
 //! A fault shows in one row of a thousand, so that each has to be found, or in every call, so that the guest does nothing else.
 //! All limits are on, and rows at fault go to the dead letters; a view whose faults cost too much stops, and the others go on.
 //! The kinds take turns, so that what else the machine does meets all of them. Prints events a second of the good view, the
-//! ratios' medians, and the longest that it stood still. Needs `make guests`; MILLRACE_BENCH_EVENTS says how many events (ten
-//! million), MILLRACE_BENCH_ROUNDS how many rounds, and an argument which faults.
+//! ratios' medians, and the longest that it stood still. Needs `make guests`; MILLRACE_BENCH_EVENTS says how many
+//! events, MILLRACE_BENCH_ROUNDS how many rounds, and an argument which faults.
 
 mod cards;
 
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use cards::{Density, Failure, Keep};
+use cards::{Failure, Keep};
 use millrace::wasm::{Engine, EngineOptions};
 
 /// The allocator of the `millrace` binary.
@@ -23,19 +23,20 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The view beside, which gives every row on and keeps none.
 const NEIGHBOUR: &str = r#"
 [udfs.neighbour]
-component = "hostile_faults.wasm#FAULT"
-options = { when = "WHEN" }
-limits = { time = "TIME" }
+component = "hostile_faults.wasm#@fault"
+options = { when = "@when" }
+limits = { time = "@time" }
 [views.neighbour]
 entity = "card"
 from = "transactions"
 transform = [{ udf = "neighbour", input = { value = "CASE WHEN tid LIKE '%7f0' OR tid LIKE '%ab1' OR tid LIKE '%0c2' OR tid LIKE '%3d4' THEN 'poison' ELSE merchant END" } }]
 online = false
 offline = false
+features = { copied = { expr = "copied" } }
 "#;
 
 /// What runs beside.
-const NEIGHBOURS: [(&str, &str); 13] = [
+const NEIGHBOURS: [(&str, &str); 14] = [
     ("honest", "poison"),
     ("trap", "poison"),
     ("trap", "always"),
@@ -48,8 +49,12 @@ const NEIGHBOURS: [(&str, &str); 13] = [
     ("output_giant", "poison"),
     ("deep_recursion", "poison"),
     ("utf8_invalid", "poison"),
+    ("slow", "poison"),
     ("error", "poison"),
 ];
+
+/// Fewer events are over before there is anything to see.
+const MANY: u64 = 2_000_000;
 
 /// What one call of the neighbour may take.
 const TIME: &str = "100ms";
@@ -74,13 +79,12 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 #[expect(clippy::cast_precision_loss, reason = "for people to read")]
 fn main() -> Result<(), Failure> {
-    let events = number("MILLRACE_BENCH_EVENTS", 10_000_000);
+    let events = cards::events().max(MANY);
     let rounds = number("MILLRACE_BENCH_ROUNDS", 3);
     let time = std::env::var("MILLRACE_BENCH_TIME").unwrap_or_else(|_| TIME.to_owned());
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let folder = tempfile::tempdir()?;
-    let density = Density { window: r#"{ sliding = "10s", step = "1s" }"#, delay: "1s", ..cards::RECORDED };
-    let file = cards::prepare(folder.path(), events, density)?;
+    let file = cards::prepare(folder.path(), events, cards::RECORDED)?;
     let hostile = cards::components().join("hostile_faults.wasm");
     std::fs::copy(&hostile, folder.path().join("hostile_faults.wasm"))?;
     let engine = Engine::new(EngineOptions::default())?;
@@ -89,14 +93,14 @@ fn main() -> Result<(), Failure> {
     for (fault, when) in NEIGHBOURS {
         let name = if fault == "honest" { fault.to_owned() } else { format!("{fault}, {when}") };
         if fault == "honest" || wanted.as_ref().is_none_or(|wanted| name.contains(wanted.as_str())) {
-            let text = NEIGHBOUR.replace("FAULT", fault).replace("WHEN", when).replace("TIME", &time);
+            let text = NEIGHBOUR.replace("@fault", fault).replace("@when", when).replace("@time", &time);
             kinds.push((name, text));
         }
     }
     let mut seen: BTreeMap<&str, Seen> = BTreeMap::new();
     for round in 0..rounds {
         for (name, neighbour) in &kinds {
-            let run = run(folder.path(), &engine, density, neighbour)?;
+            let run = run(folder.path(), &engine, neighbour)?;
             let rate = events as f64 / run.took.as_secs_f64();
             let (seen, ended) = (seen.entry(name).or_default(), ended(&run.summary));
             eprintln!("round {round}: {name:24} {:.2} M events/s, still for {:.2?}; {ended}", rate / 1e6, run.still);
@@ -123,8 +127,8 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn run(folder: &Path, engine: &Engine, density: Density, neighbour: &str) -> Result<cards::Run, Failure> {
-    cards::run_beside(folder, engine, density, Keep { interval: None, state: false }, neighbour)
+fn run(folder: &Path, engine: &Engine, neighbour: &str) -> Result<cards::Run, Failure> {
+    cards::run_beside(folder, engine, cards::RECORDED, Keep { interval: None, state: false }, neighbour)
 }
 
 /// What became of the neighbour.

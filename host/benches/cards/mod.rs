@@ -106,6 +106,7 @@ pub(crate) fn prepare(folder: &Path, events: u64, density: Density) -> Result<Pa
 }
 
 /// Runs the project once over the file; how long from the start of the sources to everything being safe.
+#[allow(dead_code, reason = "not every benchmark runs it alone")]
 pub(crate) fn run(
     folder: &Path,
     engine: &Engine,
