@@ -1,6 +1,6 @@
 # `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz fuzz-admin lint doc deny bench memory fresh-debian clean toolchain
+.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz fuzz-admin lint doc deny bench bench-boundary memory fresh-debian clean toolchain
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -60,10 +60,14 @@ doc: toolchain ## the documentation of the code, in target/doc
 deny: toolchain ## licenses and origins of the dependencies
 	@scripts/deny
 
-bench: guests ## the benchmarks, with DuckDB beside
+bench: guests bench-boundary ## the benchmarks, with DuckDB and arrow-udf-runtime beside
 	@scripts/need python3:python3-venv
 	@python3 -m venv target/bench-python && target/bench-python/bin/pip install -q duckdb
-	@MILLRACE_BENCH_PYTHON=$(abspath target/bench-python/bin/python) cargo bench --locked -p millrace
+	@MILLRACE_BENCH_PYTHON=$(abspath target/bench-python/bin/python) \
+	    cargo bench --locked -p millrace --bench pipeline --bench windows --bench checkpoint --bench neighbours
+
+bench-boundary: guests ## the languages side by side, into the table of guest-sdk/README.md; ARGS="go" for one of them
+	@scripts/bench-boundary $(ARGS)
 
 memory: build ## ten million keys with and without a limit on memory: KEYS=, EVENTS=, LIMITS="none 512MiB"
 	@scripts/memory
