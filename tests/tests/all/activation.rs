@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -92,22 +91,21 @@ fn append(project: &Project, numbers: std::ops::Range<i64>) {
 
 /// A stream that goes on until it is ended, which tells how many values it gave.
 struct Stream {
-    stop: Arc<AtomicBool>,
+    stop: Sender<()>,
     task: JoinHandle<i64>,
 }
 
 impl Stream {
     fn start(project: &Project, from: i64) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (path, stopping) = (project.path("values.jsonl"), stop.clone());
+        let (stop, stopped) = channel();
+        let path = project.path("values.jsonl");
         let task = thread::spawn(move || {
             let mut file = OpenOptions::new().append(true).open(path).unwrap();
             let mut next = from;
-            while !stopping.load(Ordering::Relaxed) {
+            while stopped.recv_timeout(Duration::from_millis(2)) == Err(RecvTimeoutError::Timeout) {
                 let lines: String = (next..next + 20).map(line).collect();
                 file.write_all(lines.as_bytes()).unwrap();
                 next += 20;
-                thread::sleep(Duration::from_millis(2));
             }
             next
         });
@@ -115,7 +113,7 @@ impl Stream {
     }
 
     fn end(self) -> i64 {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         self.task.join().unwrap()
     }
 }
@@ -197,7 +195,6 @@ fn versions_take_each_others_place_at_one_point() {
     seen(&project, 2);
     let again = activate(&project, "scale", "second");
     assert!(good(&again).contains("runs already"), "{}", again.stdout);
-    thread::sleep(Duration::from_millis(100));
     let count = stream.end();
     let rows = come(&project, count);
     assert_eq!(changes(&rows), wanted);
@@ -252,7 +249,7 @@ fn a_version_that_traps_is_withdrawn_by_itself() {
     let stream = Stream::start(&project, 5_000);
     served.process.line("the version is withdrawn", START);
     served.process.line("runs in place of", START);
-    thread::sleep(Duration::from_millis(200));
+    seen(&project, 1);
     let count = stream.end();
     let letters = || {
         let list = project.call("dead-letters list", NONE).args(["--json"]).finish(START);
@@ -305,8 +302,8 @@ fn what_was_committed_runs_after_a_kill() {
             let name = if round % 2 == 0 { "second" } else { "first" };
             // Whoever is killed does not answer.
             let asked = scope.spawn(|| activate(&project, "scale", name));
-            thread::sleep(Duration::from_millis(20 + 25 * round));
-            served.process.kill();
+            let moment = Duration::from_millis(20 + 25 * round);
+            kill_after(moment, &mut served);
             asked.join().unwrap();
         });
     }
@@ -314,4 +311,10 @@ fn what_was_committed_runs_after_a_kill() {
     let served = start(&project);
     come(&project, count);
     served.terminate();
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is killed after a while, whatever it does")]
+fn kill_after(moment: Duration, served: &mut Served) {
+    thread::sleep(moment);
+    served.process.kill();
 }

@@ -11,7 +11,7 @@ pub(in crate::engine) enum Instance {
     /// A built-in: it does not fail, and its state need not be kept for a second try.
     BuiltIn(Box<dyn Aggregate>),
     /// User code.
-    Guarded(GuardedAggregate),
+    Guarded(Box<GuardedAggregate>),
 }
 
 impl Instance {
@@ -22,7 +22,7 @@ impl Instance {
             None => Self::BuiltIn(aggregate),
             Some(_) => {
                 let guarded = GuardedAggregate::new(aggregate, factory.signature().output.clone());
-                Self::Guarded(guarded.under(factory.verdict()))
+                Self::Guarded(Box::new(guarded.under(factory.verdict())))
             }
         })
     }
