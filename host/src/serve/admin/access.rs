@@ -16,6 +16,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -47,7 +48,14 @@ pub(super) async fn admitted(State(shared): State<Arc<Shared>>, mut request: Req
     let (response, refused) = match caller {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            (next.run(request).await, false)
+            let response = match percent_decode_str(&path).decode_utf8() {
+                Ok(_) => next.run(request).await,
+                Err(_) => {
+                    let message = "the path is no UTF-8 once its %XX are read";
+                    Failure::other(StatusCode::BAD_REQUEST, "bad-path", message, "path").into_response()
+                }
+            };
+            (response, false)
         }
         Err((_, failure)) => (refuse(failure), true),
     };

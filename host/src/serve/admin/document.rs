@@ -69,10 +69,10 @@ fn refused(operation: &mut Operation) {
         let response = ResponseBuilder::new().description(description).content("application/json", content).build();
         operation.responses.responses.entry(status.into()).or_insert(RefOr::T(response));
     };
+    add("400", "a request that broke off, or whose path is no UTF-8");
     add("401", "no token, or an unknown one");
     add("403", "a token of a role that is too low; or, where there are no tokens, not a request of this machine");
     if operation.request_body.is_some() {
-        add("400", "the body broke off");
         add("413", "more bytes than the request may have");
     }
 }

@@ -114,6 +114,15 @@ async fn without_tokens_this_machine_does_everything_and_that_is_written_down() 
 }
 
 #[tokio::test]
+async fn a_path_that_is_no_text_is_no_path() {
+    let server = server(&[]).await;
+    for path in ["/v1/udfs/%ff/versions", "/v1/dead-letters/%c0", "/%ff"] {
+        let (status, body) = server.get(path).await;
+        assert_eq!((status, &body["code"]), (400, &json!("bad-path")), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn who_wants_a_token_says_so_in_the_head() {
     let server = server_for(&[], tokens(), None).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
