@@ -1,6 +1,6 @@
 # `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz lint doc deny bench memory fresh-debian clean toolchain
+.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz fuzz-admin lint doc deny bench memory fresh-debian clean toolchain
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -46,6 +46,9 @@ cases: toolchain ## runs the cases of a file such as tests/cases/feathub.json: m
 
 fuzz: toolchain ## a minute of random input for each decoder, the project file and the boundary; ARGS="json" for one of them
 	@scripts/fuzz $(ARGS)
+
+fuzz-admin: toolchain ## a minute of requests to the admin listener, by its OpenAPI document; fetches schemathesis
+	@scripts/fuzz-admin
 
 lint: toolchain ## formatting and lints, as CI holds them
 	@scripts/workspaces cargo fmt --all --check

@@ -156,6 +156,7 @@ pub(crate) fn run(
             state,
             opener: None,
             reserve: Reserve::new(0),
+            udfs: std::collections::BTreeMap::new(),
         })?;
         let (_stop, stopped) = watch::channel(false);
         running.wait(stopped).await

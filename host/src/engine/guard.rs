@@ -3,11 +3,14 @@
 //! A call that fails as a whole, by a trap, a time-out, a memory fault, a breach of its contract or an error of its own,
 //! is tried again on each half of its rows, until the row at fault fails alone and is refused. A row that fails for want
 //! of time alone is first tried with [`PATIENCE`] times the limit. After [`FAULTS`] rows at fault without a good call
-//! between them the circuit opens: the code is not called again, and the caller keeps its position.
+//! between them the circuit opens: the code is not called again, and the caller keeps its position. Where another version
+//! can take its place, that is asked for instead, and what would fold or transform rows refuses them until then: see
+//! [`super::verdict`].
 //!
 //! Always true: the result is that of a run without the refused rows.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 
@@ -15,6 +18,7 @@ use super::aggregate::Aggregate;
 use super::pieces::{self, PieceState};
 use super::transform::{Transform, Transformed};
 use super::udf::CallError;
+use super::verdict::Verdict;
 use crate::error::{Blame, Fault};
 use crate::record::{Columns, DeadReason, Rejection};
 use crate::time::Micros;
@@ -98,6 +102,13 @@ impl GuardedTransform {
         Self { transform, output, circuit: Circuit::default() }
     }
 
+    /// Asks for another version under this verdict, where there is one, once the circuit opens.
+    #[must_use]
+    pub fn under(mut self, verdict: Option<&Arc<Verdict>>) -> Self {
+        self.circuit.verdict = verdict.cloned();
+        self
+    }
+
     /// Applies the transform to all rows that it takes.
     ///
     /// # Errors
@@ -140,6 +151,14 @@ impl GuardedAggregate {
     /// Guards an instance; `output` is its signature's.
     pub fn new(aggregate: Box<dyn Aggregate>, output: Vec<FieldRef>) -> Self {
         Self { aggregate, output, circuits: Circuits::default() }
+    }
+
+    /// Asks for another version under this verdict, where there is one, once a circuit opens. Rows that cannot be folded
+    /// are refused; what was folded is not given up, so a circuit that opens elsewhere stops the view all the same.
+    #[must_use]
+    pub fn under(mut self, verdict: Option<&Arc<Verdict>>) -> Self {
+        self.circuits.update.verdict = verdict.cloned();
+        self
     }
 
     /// [`Aggregate::initial`]. There is no row to blame: a fault counts and is returned.
@@ -286,13 +305,15 @@ impl Found<Transformed> {
 struct Circuit {
     faults: u32,
     open: Option<String>,
+    /// Where another version is asked for; none where there is none.
+    verdict: Option<Arc<Verdict>>,
 }
 
 impl Circuit {
     fn check(&self) -> Result<(), GuardError> {
         match &self.open {
-            Some(reason) => Err(GuardError::CircuitOpen { reason: reason.clone() }),
-            None => Ok(()),
+            Some(reason) if self.verdict.is_none() => Err(GuardError::CircuitOpen { reason: reason.clone() }),
+            _ => Ok(()),
         }
     }
 
@@ -313,6 +334,15 @@ impl Circuit {
         self.check()
     }
 
+    /// Refuses all rows while another version is on its way to take them; none where the circuit is closed.
+    fn withdrawn(&self, rows: &Range<usize>) -> Option<impl Iterator<Item = Refusal> + use<>> {
+        let (reason, verdict) = self.open.as_ref().zip(self.verdict.as_ref())?;
+        verdict.give(reason);
+        let detail = format!("this version was withdrawn after {FAULTS} faults in a row, the last of them: {reason}");
+        let refusal = move |at| Refusal { row: row(at), reason: DeadReason::Fault, detail: detail.clone() };
+        Some(rows.clone().map(refusal))
+    }
+
     /// Calls for all rows, and where that fails for halves of them, in order, down to single rows. `call` is given the
     /// rows, and what to multiply the time limit by where it is more than 1.
     fn halve<P>(
@@ -320,10 +350,14 @@ impl Circuit {
         rows: usize,
         mut call: impl FnMut(&Range<usize>, Option<u32>) -> Result<P, CallError>,
     ) -> Result<Found<P>, GuardError> {
-        self.check()?;
         let mut found = Found { good: Vec::new(), bad: Vec::new() };
         let mut ahead: Vec<_> = std::iter::once(0..rows).collect();
         while let Some(range) = ahead.pop() {
+            self.check()?;
+            if let Some(refused) = self.withdrawn(&range) {
+                found.bad.extend(refused);
+                continue;
+            }
             let mut result = call(&range, None);
             if range.len() == 1 && result.as_ref().is_err_and(CallError::is_time_out) {
                 result = call(&range, Some(PATIENCE));

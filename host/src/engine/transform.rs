@@ -1,8 +1,11 @@
 //! A stateless step: rows in, rows out, each output row knowing its input row.
 
+use std::sync::Arc;
+
 use arrow::datatypes::FieldRef;
 
 use super::udf::CallError;
+use super::verdict::Verdict;
 use crate::record::{Columns, Rejection};
 
 /// What a transform wants and gives, once it is bound to a project's columns.
@@ -56,4 +59,9 @@ pub trait TransformFactory: Send + Sync {
     /// # Errors
     /// The instance could not be made or bound.
     fn create(&self) -> Result<Box<dyn Transform>, CallError>;
+
+    /// Where it is said that this version is to be withdrawn; none where no other can take its place.
+    fn verdict(&self) -> Option<&Arc<Verdict>> {
+        None
+    }
 }

@@ -20,7 +20,10 @@ impl Instance {
         let aggregate = factory.create()?;
         Ok(match factory.digest() {
             None => Self::BuiltIn(aggregate),
-            Some(_) => Self::Guarded(GuardedAggregate::new(aggregate, factory.signature().output.clone())),
+            Some(_) => {
+                let guarded = GuardedAggregate::new(aggregate, factory.signature().output.clone());
+                Self::Guarded(guarded.under(factory.verdict()))
+            }
         })
     }
 

@@ -15,9 +15,12 @@ pub mod builtin;
 pub(super) mod instance;
 pub mod newest;
 
+use std::sync::Arc;
+
 use arrow::datatypes::FieldRef;
 
 use super::udf::CallError;
+use super::verdict::Verdict;
 use crate::record::{Columns, Rejection};
 use crate::time::Micros;
 
@@ -114,5 +117,10 @@ pub trait AggregateFactory: Send + Sync {
     /// Whether the value is the same, bit for bit, however the rows are cut into panes and the panes merged.
     fn exact(&self) -> bool {
         false
+    }
+
+    /// Where it is said that this version is to be withdrawn; none where no other can take its place.
+    fn verdict(&self) -> Option<&Arc<Verdict>> {
+        None
     }
 }

@@ -26,6 +26,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type, Timestam
 use super::builtin::{CREATED, OFFSET, PARTITION, SOURCE, Ties};
 use super::{Aggregate, AggregateFactory, AggregateSignature, Updated};
 use crate::engine::udf::CallError;
+use crate::engine::verdict::Verdict;
 use crate::record::{Columns, EVENT_TIMESTAMP, NEVER_CREATED, Rejection, timestamp_type};
 use crate::time::Micros;
 
@@ -92,6 +93,10 @@ impl AggregateFactory for Factory {
 
     fn digest(&self) -> Option<&str> {
         self.inner.digest()
+    }
+
+    fn verdict(&self) -> Option<&Arc<Verdict>> {
+        self.inner.verdict()
     }
 
     fn create(&self) -> Result<Box<dyn Aggregate>, CallError> {
