@@ -32,6 +32,9 @@ const SEGMENT: usize = 8 * 1024 * 1024;
 /// How many bytes follow a key in sled: the piece's number, big-endian.
 const NUMBER: usize = 2;
 
+/// The number of the empty piece that [`Disk::place`] puts beside a value; no value has so many.
+const BESIDE: u16 = u16::MAX;
+
 /// An open database, with the folder's lock.
 pub(super) struct Disk {
     db: sled::Db,
@@ -176,6 +179,25 @@ impl Disk {
         Ok(number)
     }
 
+    /// How long sled's data file is.
+    #[cfg(test)]
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.file.metadata().unwrap().len()
+    }
+
+    /// Makes a place for the value of `key`: empty, with an empty piece beside it. Nothing is worth a word about room.
+    pub(super) fn place(&self, tree: &sled::Tree, key: &[u8]) -> Result<(), StoreError> {
+        for number in [0, BESIDE] {
+            tree.insert([key, &number.to_be_bytes()].concat(), &[]).map_err(|error| self.error(error))?;
+        }
+        Ok(())
+    }
+
+    /// Whether what is under this key in sled is the empty piece that [`Disk::place`] put beside a value.
+    pub(super) fn is_beside(name: &[u8]) -> bool {
+        name.ends_with(&BESIDE.to_be_bytes())
+    }
+
     /// Removes the pieces of `key` whose numbers are in `pieces`.
     pub(super) fn remove(&self, tree: &sled::Tree, key: &[u8], pieces: std::ops::Range<u16>) -> Result<(), StoreError> {
         for number in pieces {
@@ -288,7 +310,9 @@ impl<'a> Wholes<'a> {
                 self.ahead = Some((name, value));
                 break;
             }
-            joined.get_or_insert_with(|| whole.value.to_vec()).extend_from_slice(&value);
+            if !value.is_empty() {
+                joined.get_or_insert_with(|| whole.value.to_vec()).extend_from_slice(&value);
+            }
             whole.pieces = whole.pieces.saturating_add(1);
         }
         if let Some(joined) = joined {

@@ -19,6 +19,7 @@ mod format;
 mod header;
 mod outbox;
 mod pack;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +46,7 @@ use crate::failpoint::{self, Point};
 use crate::room::Room;
 use format::Place;
 pub use outbox::{Outbox, OutboxChunk, OutboxReader};
+use places::Places;
 
 /// Bytes of sled's pages that stay in memory.
 const CACHE: u64 = 16 * 1024 * 1024;
@@ -93,6 +95,8 @@ struct OpenEpoch {
     epoch: u64,
     /// By stage, and whether it is all of its state.
     stages: BTreeMap<String, (Written, bool)>,
+    /// By stage, the places for chunks to come.
+    places: BTreeMap<String, Places>,
 }
 
 /// A store's or Arrow's error, until the store is there to name itself.
@@ -293,7 +297,10 @@ impl StateStore {
         let prefix = prefix(epoch, stage)
             .ok_or_else(|| self.disk.refused(format!("the id of a stage has {} bytes", stage.len())))?;
         let (mut rows, mut bytes) = (0, 0);
+        let expected = pack::chunks(parts);
+        let places = self.open.places.entry(stage.to_owned()).or_default();
         let mut put = |number: u32, chunk: &[u8], count: u64| {
+            places.make(&self.disk, &self.parts, &prefix, number, expected).map_err(WriteError::Store)?;
             let key = [prefix.as_slice(), &number.to_be_bytes()].concat();
             self.disk.insert(&self.parts, &key, chunk).map_err(WriteError::Store)?;
             failpoint::reach(Point::PartWritten);
@@ -362,6 +369,7 @@ impl StateStore {
                     self.marks.clone_from(&commit.stages);
                     self.commits.insert(epoch, commit.clone());
                     self.open.stages.clear();
+                    self.open.places.clear();
                 }
                 Step::Remove => {
                     self.remove()?;
@@ -412,11 +420,7 @@ impl StateStore {
     }
 
     fn remove_all(&self, tree: &sled::Tree, prefix: &[u8]) -> Result<(), StoreError> {
-        for key in tree.scan_prefix(prefix).keys() {
-            tree.remove(key.map_err(|error| self.disk.error(error))?).map_err(|error| self.disk.error(error))?;
-            failpoint::reach(Point::Removing);
-        }
-        Ok(())
+        places::remove(&self.disk, tree, prefix, || failpoint::reach(Point::Removing))
     }
 
     /// Hands all parts of a stage that count for this commit to `take`, oldest epoch first, each in the order in which
@@ -448,6 +452,7 @@ impl StateStore {
         if self.open.epoch != epoch {
             return Ok(());
         }
+        self.open.places.clear();
         for stage in std::mem::take(&mut self.open.stages).into_keys() {
             self.remove_all(&self.parts, &prefix(epoch, &stage).unwrap_or_default())?;
         }

@@ -99,6 +99,11 @@ impl<E: From<ArrowError>> Packer<'_, '_, E> {
     }
 }
 
+/// About how many chunks the parts take.
+pub(super) fn chunks(parts: &[Part]) -> usize {
+    parts.iter().map(|part| bytes(&part.rows) + part.rows.num_rows()).sum::<usize>() / FULL
+}
+
 /// About how long the rows are.
 fn bytes(rows: &RecordBatch) -> usize {
     let column = |column: &arrow::array::ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(0) + 16;
