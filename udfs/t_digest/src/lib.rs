@@ -126,6 +126,10 @@ fn join(sorted: &[Centroid], compression: f64) -> Vec<Centroid> {
 /// The value at a rank, from 0 to the number of values. A centroid's mean stands in the middle of its values, and between two
 /// means the values are taken to lie evenly; one value alone stands for itself, and the outermost are known.
 fn value_at(rank: f64, sorted: &[Centroid], least: f64, most: f64) -> f64 {
+    if rank <= 0.0 {
+        // Which may lie within a centroid that is not the first by its mean.
+        return least;
+    }
     // Places whose value is known, in order: the middle of a centroid, both ends of a value alone.
     let mut known = (0.0, least);
     let mut before = 0.0;
@@ -142,7 +146,7 @@ fn value_at(rank: f64, sorted: &[Centroid], least: f64, most: f64) -> f64 {
         known = (to, one.mean);
         before += weight;
     }
-    between(known, (before, most), rank)
+    if rank >= before { most } else { between(known, (before, most), rank) }
 }
 
 fn between((from, left): (f64, f64), (to, right): (f64, f64), rank: f64) -> f64 {
