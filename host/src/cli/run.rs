@@ -84,9 +84,10 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     // A start writes too: components are compiled, stores opened, terms taken, what does not count is cut off.
     room.wait_now()?;
     let kept = recovery::open(&project, &room)?;
-    let chosen = choosing::choose(&project, kept.commit(), args.adopt, SystemClock.now())?;
+    let mut chosen = choosing::choose(&project, kept.commit(), args.adopt)?;
     let engine = ProjectArgs::engine_of(&project)?;
     let plan = Arc::new(plan_with(&project, &text, &engine, &chosen.choices)?);
+    chosen.settle(&plan, SystemClock.now())?;
     administering::forget(&project.data_dir)?;
     let metrics = serving::record_metrics()?;
     let hub = Arc::new(hub(&project, &plan));
