@@ -36,7 +36,7 @@ pub(super) struct UploadArgs {
 
     /// The component
     #[arg(value_name = "FILE.wasm")]
-    file: PathBuf,
+    component: PathBuf,
 
     /// A name for the version, unique within the UDF
     #[arg(long, value_name = "VERSION")]
@@ -75,11 +75,11 @@ pub(super) struct VersionsArgs {
 /// Puts a version in.
 pub(super) fn upload(args: &UploadArgs) -> Result<()> {
     let (project, text) = args.project.read()?;
-    let length = std::fs::metadata(&args.file).with_context(|| args.file.display().to_string())?.len();
+    let length = std::fs::metadata(&args.component).with_context(|| args.component.display().to_string())?.len();
     if length > MOST_BYTES {
-        bail!("{} has {length} bytes, and a component has at most {MOST_BYTES}", args.file.display());
+        bail!("{} has {length} bytes, and a component has at most {MOST_BYTES}", args.component.display());
     }
-    let bytes = std::fs::read(&args.file).with_context(|| args.file.display().to_string())?;
+    let bytes = std::fs::read(&args.component).with_context(|| args.component.display().to_string())?;
     let version = match holder(&project.data_dir, &args.token)? {
         Holder::Process(client) => {
             let mut query = form_urlencoded::Serializer::new(String::new());
