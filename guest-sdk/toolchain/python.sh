@@ -4,6 +4,8 @@
 # guest-sdk/python/requirements.txt, into the cache folder.
 # shellcheck shell=bash
 
+# shellcheck source=guest-sdk/toolchain/missing.sh
+. "$(dirname "${BASH_SOURCE[0]}")/missing.sh"
 python_sdk=$(cd "$(dirname "${BASH_SOURCE[0]}")/../python" && pwd)
 componentize_py_version=$(sed -n 's/^componentize-py==//p' "$python_sdk/requirements.txt")
 
@@ -12,19 +14,22 @@ find_componentize_py() {
     local fetched=$cache/componentize-py-$componentize_py_version new
     componentize_py=$fetched/run
     [ -e "$componentize_py" ] && return
-    if ! command -v python3 >/dev/null || ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-        say "there is no Python of 3.11 or newer here: sudo apt-get install python3 python3-venv"
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        say "there is no Python of 3.11 or newer here. This line installs it:"
+        type_python
+        return 1
+    fi
+    if ! python_fetches; then
+        say "this Python can make no folders of packages, which Debian has in a package of its own. This line installs it:"
+        type_python
         return 1
     fi
     mkdir -p "$cache"
     new=$(mktemp -d "$cache/fetching-XXXXXX")
-    say "fetching componentize-py $componentize_py_version, once"
-    if ! { python3 -m venv "$new" && "$new/bin/pip" install --quiet "componentize-py==$componentize_py_version"; } >&2; then
+    if ! fetch "$new" "componentize-py==$componentize_py_version"; then
         rm -rf "$new"
-        say "that could not be had. These lines make one:"
-        say "    sudo apt-get install python3-venv"
-        say "    python3 -m venv ~/.venv && ~/.venv/bin/pip install componentize-py==$componentize_py_version"
-        say "    export COMPONENTIZE_PY=~/.venv/bin/componentize-py"
+        say "where it is already, this says so to the next build:"
+        type_this "export COMPONENTIZE_PY=/where/it/is/componentize-py"
         return 1
     fi
     # The scripts of such a folder know where it was made: so it is called through Python, and can be moved.

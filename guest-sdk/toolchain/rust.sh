@@ -5,9 +5,19 @@
 # compiler's version.
 # shellcheck shell=bash
 
+# shellcheck source=guest-sdk/toolchain/missing.sh
+. "$(dirname "${BASH_SOURCE[0]}")/missing.sh"
 # What a calling build sets for its own target does not belong into guests.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET CARGO_TARGET_DIR CARGO_BUILD_RUSTFLAGS
 target=wasm32-unknown-unknown
+oldest_rust=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$(dirname "${BASH_SOURCE[0]}")/../rust/Cargo.toml")
+
+# Whether a compiler is new enough for the SDK.
+new_enough() {
+    local version
+    version=$("$1" --version 2>/dev/null | sed -n 's/^rustc \([0-9]*\.[0-9]*\).*/\1/p')
+    [ -n "$version" ] && printf '%s\n' "$oldest_rust" "$version" | sort -CV
+}
 
 # Whether a compiler brings the target's standard library.
 has_target() {
@@ -26,11 +36,11 @@ has_source() {
 
 # The compiler to use, in $rustc; $recipe is `toolchain` or `source`.
 find_compiler() {
-    if has_target rustc; then
+    if new_enough rustc && has_target rustc; then
         rustc=rustc recipe=toolchain
         return
     fi
-    if command -v rustup >/dev/null; then
+    if command -v rustup >/dev/null && new_enough rustc; then
         say "adding the target $target to the Rust toolchain"
         if rustup target add "$target" >&2 && has_target rustc; then
             rustc=rustc recipe=toolchain
@@ -39,14 +49,22 @@ find_compiler() {
         say "rustup could not add it: trying the distribution's Rust instead"
     fi
     for rustc in /usr/bin/rustc rustc; do
-        if has_source "$rustc"; then
+        if new_enough "$rustc" && has_source "$rustc"; then
             recipe=source
             return
         fi
     done
-    say "no Rust here can build for $target. One of these lines makes one that can:"
-    say "    rustup target add $target"
-    say "    sudo apt-get install rustc-web cargo-web rust-web-src rust-web-llvm $(lld_package)"
+    say "there is no Rust of $oldest_rust or newer here that can build for $target. This line installs one:"
+    if command -v rustup >/dev/null && ! new_enough rustc; then
+        type_this "rustup update && rustup target add $target"
+    elif apt_has rust-web-src "$oldest_rust"; then
+        type_apt rustc-web cargo-web rust-web-src rust-web-llvm "$(lld_package)"
+    elif command -v apt-get >/dev/null && [ -z "$(candidate rustc)" ]; then
+        # The lists of a fresh machine are not there yet: with them the next build knows more.
+        type_this "$(as_root)apt-get update"
+    else
+        type_this "curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y --target $target"
+    fi
     exit 1
 }
 
@@ -68,7 +86,8 @@ link_wasm_ld() {
             return
         fi
     done
-    say "no linker for WebAssembly: sudo apt-get install $(lld_package)"
+    say "there is no linker for WebAssembly here. This line installs it:"
+    type_apt "$(lld_package)"
     exit 1
 }
 
@@ -77,7 +96,8 @@ find_cargo() {
     cargo=cargo
     if [ "$rustc" = /usr/bin/rustc ]; then cargo=/usr/bin/cargo; fi
     if ! command -v "$cargo" >/dev/null; then
-        say "no $cargo beside $rustc: sudo apt-get install cargo-web"
+        say "there is no $cargo beside $rustc. This line installs it:"
+        type_apt cargo-web
         exit 1
     fi
 }

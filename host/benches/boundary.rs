@@ -1,104 +1,84 @@
-//! What it costs to have user code in WebAssembly: the same row closure native and in a component, limits on, and the
-//! crossing alone, over batches of 1,024 rows of a float, a flag and a text of ten bytes.
+//! What it costs to have user code in WebAssembly, limits on: one transform and one aggregate in every language that there is
+//! an SDK for, native beside them in the same run, and what a component costs before its first row.
 //!
-//! The native one is what a contributor would write into the engine: Arrow arrays in, a closure a row, Arrow builders
-//! out; once with the SDK's way to lower case and once with the standard library's. The same work in other languages beside.
-//! Needs `make guests`. Prints nanoseconds a row, then the ratios to native.
+//! The transform scales a float, turns a flag around and puts a text of ten bytes into lower case, row by row and over whole
+//! columns; `passthrough` is the crossing alone. The aggregate is a mean, four rows a key. Before a guest is measured it
+//! has to give what the native code gives. Needs `make guests`, and of the languages those that are to be measured;
+//! `scripts/bench-boundary` runs it with the crate arrow-udf-runtime beside, and makes a table of both.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+#[path = "boundary/native.rs"]
+mod native;
+#[path = "boundary/starts.rs"]
+mod starts;
+
+use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, BooleanBuilder, Float64Array, Float64Builder, StringArray, StringBuilder,
-};
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
-use criterion::{Criterion, Throughput};
+use arrow::array::{BooleanArray, Float64Array, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use millrace::record::Columns;
-use millrace::wasm::{Engine, EngineOptions, Limits};
+use millrace::wasm::{Component, Engine, EngineOptions, Limits};
+use serde_json::Value;
 
 /// The allocator of the `millrace` binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const ROWS: usize = 1_024;
+type Failure = Box<dyn std::error::Error>;
 
-struct In<'a> {
-    value: f64,
-    flag: bool,
-    text: &'a str,
+const SIZES: [usize; 3] = [64, 1_024, 8_192];
+
+/// Rows of one key in a batch.
+const ROWS_A_KEY: usize = 4;
+
+/// A component, and what it is written in.
+struct Guest {
+    language: &'static str,
+    file: &'static str,
+    transforms: &'static [&'static str],
+    memory: usize,
 }
 
-struct Out<T> {
-    value: f64,
-    flag: bool,
-    text: T,
-}
-
-/// Text that is written in lower case without an allocation of its own, as the SDK's type of this name is.
-struct Lowercase<'a>(&'a str);
-
-/// The row closure, as `udfs/bench_transform` has it.
-fn work(row: In<'_>) -> Out<Lowercase<'_>> {
-    Out { value: row.value * 1.5 + 1.0, flag: !row.flag, text: Lowercase(row.text) }
-}
-
-/// The row closure with the standard library's lower case: a `String` a row.
-fn allocating_work(row: In<'_>) -> Out<String> {
-    Out { value: row.value * 1.5 + 1.0, flag: !row.flag, text: row.text.to_lowercase() }
-}
-
-/// Where a closure's text goes.
-trait Push {
-    fn push(self, scratch: &mut String, texts: &mut StringBuilder);
-}
-
-impl Push for Lowercase<'_> {
-    fn push(self, scratch: &mut String, texts: &mut StringBuilder) {
-        scratch.clear();
-        if self.0.is_ascii() {
-            scratch.push_str(self.0);
-            scratch.make_ascii_lowercase();
-        } else {
-            scratch.push_str(&self.0.to_lowercase());
-        }
-        texts.append_value(scratch);
+impl Guest {
+    fn limits(&self) -> Limits {
+        Limits { memory: self.memory, ..Limits::default() }
     }
 }
 
-impl Push for String {
-    fn push(self, _: &mut String, texts: &mut StringBuilder) {
-        texts.append_value(self);
-    }
-}
+/// Interpreters are given the memory that their READMEs tell for large rows; all else is as a project has it that says nothing.
+const GUESTS: [Guest; 5] = [
+    Guest {
+        language: "rust",
+        file: "bench_transform",
+        transforms: &["row_closure", "row_closure_owned", "vectorised", "passthrough"],
+        memory: 64 << 20,
+    },
+    Guest { language: "c", file: "bench_c", transforms: &["row_closure", "vectorised"], memory: 64 << 20 },
+    Guest { language: "go", file: "bench_go", transforms: &["row_closure", "vectorised"], memory: 64 << 20 },
+    Guest {
+        language: "python",
+        file: "bench_python",
+        transforms: &["row_closure", "vectorised", "passthrough"],
+        memory: 128 << 20,
+    },
+    Guest {
+        language: "javascript",
+        file: "bench_javascript",
+        transforms: &["row_closure", "vectorised", "passthrough"],
+        memory: 128 << 20,
+    },
+];
 
-/// Calls a closure for every row.
-fn native<'a, T: Push>(input: &'a Columns, work: impl Fn(In<'a>) -> Out<T>) -> Option<Columns> {
-    let [value, flag, text] = input.columns.as_slice() else { return None };
-    let (value, flag, text) = (value.as_primitive::<Float64Type>(), flag.as_boolean(), text.as_string::<i32>());
-    let mut values = Float64Builder::with_capacity(input.rows);
-    let mut flags = BooleanBuilder::with_capacity(input.rows);
-    let mut texts = StringBuilder::with_capacity(input.rows, text.values().len());
-    let mut scratch = String::new();
-    for row in 0..input.rows {
-        let out = work(In { value: value.value(row), flag: flag.value(row), text: text.value(row) });
-        values.append_value(out.value);
-        flags.append_value(out.flag);
-        out.text.push(&mut scratch, &mut texts);
-    }
-    let columns: Vec<ArrayRef> = vec![Arc::new(values.finish()), Arc::new(flags.finish()), Arc::new(texts.finish())];
-    Some(Columns { rows: input.rows, columns })
-}
-
-fn input() -> Columns {
+fn input(rows: usize) -> Columns {
     Columns {
-        rows: ROWS,
+        rows,
         columns: vec![
-            Arc::new(Float64Array::from_iter_values((0..ROWS).map(|row| row as f64))),
-            Arc::new(BooleanArray::from_iter((0..ROWS).map(|row| Some(row % 3 == 0)))),
-            Arc::new(StringArray::from_iter_values((0..ROWS).map(|row| format!("Shop {row:05}")))),
+            Arc::new(Float64Array::from_iter_values((0..rows).map(|row| row as f64))),
+            Arc::new(BooleanArray::from_iter((0..rows).map(|row| Some(row % 3 == 0)))),
+            Arc::new(StringArray::from_iter_values((0..rows).map(|row| format!("Shop {row:05}")))),
         ],
     }
 }
@@ -109,85 +89,120 @@ fn fields() -> Vec<FieldRef> {
         .into()
 }
 
-/// Nanoseconds a row of every sample, by name.
-type Samples = RefCell<BTreeMap<&'static str, Vec<f64>>>;
+/// A fold: the state of each key, the key of each row, and its value.
+struct Fold {
+    state: Columns,
+    groups: Vec<u32>,
+    input: Columns,
+}
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
-fn measure(criterion: &mut Criterion, samples: &Samples, name: &'static str, mut run: impl FnMut() -> usize) {
-    let mut group = criterion.benchmark_group("boundary");
-    group.throughput(Throughput::Elements(ROWS as u64));
-    group.bench_function(name, |bencher| {
-        bencher.iter_custom(|iterations| {
-            let start = Instant::now();
-            for _ in 0..iterations {
-                assert_eq!(std::hint::black_box(run()), ROWS);
-            }
-            let taken = start.elapsed();
-            let rows = iterations as f64 * ROWS as f64;
-            samples.borrow_mut().entry(name).or_default().push(taken.as_nanos() as f64 / rows);
-            taken
-        });
-    });
+fn fold(rows: usize) -> Fold {
+    let keys = rows / ROWS_A_KEY;
+    let sums = Float64Array::from_iter_values((0..keys).map(|key| key as f64));
+    let counts = Int64Array::from_iter_values((0..keys).map(|key| i64::try_from(key).unwrap_or_default()));
+    let state = Columns { rows: keys, columns: vec![Arc::new(sums), Arc::new(counts)] };
+    // A prime, so that the rows of a key are not beside each other.
+    let groups = (0..rows).map(|row| u32::try_from(row * 7_919 % keys).unwrap_or_default()).collect();
+    let mut input = input(rows);
+    input.columns.truncate(1);
+    Fold { state, groups, input }
+}
+
+fn bench(criterion: &mut Criterion, group: &str, name: &str, rows: usize, mut run: impl FnMut() -> Option<Columns>) {
+    let mut group = criterion.benchmark_group(group);
+    group.throughput(Throughput::Elements(rows as u64));
+    group.bench_function(BenchmarkId::new(name, rows), |bencher| bencher.iter(|| black_box(run())));
     group.finish();
 }
 
-fn median(samples: &[f64]) -> f64 {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+/// Fails where a guest gives something else than the native code.
+fn same(name: &str, given: Option<&Columns>, native: Option<&Columns>) -> Result<(), Failure> {
+    match (given, native) {
+        (Some(given), Some(native)) if given.columns == native.columns => Ok(()),
+        _ => Err(format!("{name} gives something else than the native code").into()),
+    }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn transforms(criterion: &mut Criterion, rows: usize, guests: &[(&Guest, Component)]) -> Result<(), Failure> {
+    const GROUP: &str = "boundary-transform";
+    let input = input(rows);
+    bench(criterion, GROUP, "native-row_closure", rows, || native::by_row(&input, native::work));
+    bench(criterion, GROUP, "native-row_closure_owned", rows, || native::by_row(&input, native::allocating_work));
+    bench(criterion, GROUP, "native-vectorised", rows, || native::by_column(&input));
+    let expected = native::by_row(&input, native::work);
+    same("the native code by column", native::by_column(&input).as_ref(), expected.as_ref())?;
+    for (guest, component) in guests {
+        for transform in guest.transforms {
+            let name = format!("{}-{transform}", guest.language);
+            let mut instance = component.transform(Some(transform), &fields(), "{}", guest.limits())?.create()?;
+            let given = instance.apply(&input)?.output;
+            same(&name, Some(&given), if *transform == "passthrough" { Some(&input) } else { expected.as_ref() })?;
+            bench(criterion, GROUP, &name, rows, || instance.apply(&input).ok().map(|done| done.output));
+        }
+    }
+    Ok(())
+}
+
+fn aggregates(criterion: &mut Criterion, rows: usize, guests: &[(&Guest, Component)]) -> Result<(), Failure> {
+    const GROUP: &str = "boundary-aggregate";
+    let Fold { state, groups, input } = fold(rows);
+    bench(criterion, GROUP, "native", rows, || native::fold(&state, &groups, &input));
+    let expected = native::fold(&state, &groups, &input);
+    let value = [Arc::new(Field::new("value", DataType::Float64, false))];
+    for (guest, component) in guests {
+        let mut instance = component.aggregate(Some("mean"), &value, "{}", guest.limits())?.create()?;
+        let given = instance.update(state.clone(), &groups, &input)?.state;
+        same(guest.language, Some(&given), expected.as_ref())?;
+        bench(criterion, GROUP, guest.language, rows, || {
+            instance.update(state.clone(), &groups, &input).ok().map(|updated| updated.state)
+        });
+    }
+    Ok(())
+}
+
+fn main() -> Result<(), Failure> {
     let folder = std::env::var_os("MILLRACE_COMPONENTS").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../udfs/target/components")),
         PathBuf::from,
     );
-    let engine = Engine::new(EngineOptions::default())?;
-    let load = |file: &str| -> Result<_, Box<dyn std::error::Error>> {
-        let path = folder.join(format!("{file}.wasm"));
-        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}; run `make guests`", path.display()))?;
-        Ok(engine.load(&bytes)?)
-    };
-
-    let mut criterion = Criterion::default().measurement_time(Duration::from_secs(3)).configure_from_args();
-    let samples = Samples::default();
-    let input = input();
-    measure(&mut criterion, &samples, "native", || native(&input, work).map_or(0, |output| output.rows));
-    measure(&mut criterion, &samples, "native_allocating", || {
-        native(&input, allocating_work).map_or(0, |output| output.rows)
-    });
-    for (label, file, name) in [
-        ("row_closure", "bench_transform", "row_closure"),
-        ("vectorised", "bench_transform", "vectorised"),
-        ("passthrough", "bench_transform", "passthrough"),
-        ("c_row_closure", "bench_c", "row_closure"),
-        ("c_vectorised", "bench_c", "vectorised"),
-        ("go_row_closure", "bench_go", "row_closure"),
-        ("go_vectorised", "bench_go", "vectorised"),
-        ("py_row_closure", "bench_python", "row_closure"),
-        ("py_vectorised", "bench_python", "vectorised"),
-        ("js_row_closure", "bench_javascript", "row_closure"),
-        ("js_vectorised", "bench_javascript", "vectorised"),
-    ] {
-        // A language that was not built is left out.
-        let component = match load(file) {
-            Ok(component) => component,
-            Err(error) if label == name => return Err(error),
-            Err(error) => {
-                eprintln!("left out: {error}");
-                continue;
+    // A restart need not wait for the interpreters.
+    let cache = folder.join("compiled");
+    let engine = Engine::new(EngineOptions { cache: Some(cache), ..EngineOptions::default() })?;
+    let mut guests = Vec::new();
+    for guest in &GUESTS {
+        let path = folder.join(format!("{}.wasm", guest.file));
+        match std::fs::read(&path) {
+            Ok(bytes) => guests.push((guest, bytes)),
+            // Rust's is there wherever `make guests` was run; the other languages need their toolchains.
+            Err(error) if guest.language == "rust" => {
+                return Err(format!("{}: {error}; run `make guests`", path.display()).into());
             }
-        };
-        let mut instance = component.transform(Some(name), &fields(), "{}", Limits::default())?.create()?;
-        measure(&mut criterion, &samples, label, || instance.apply(&input).map_or(0, |done| done.output.rows));
+            Err(error) => eprintln!("left out: {}: {error}", path.display()),
+        }
     }
+    let loaded =
+        guests.iter().map(|(guest, bytes)| Ok((*guest, engine.load(bytes)?))).collect::<Result<Vec<_>, Failure>>()?;
 
-    let samples = samples.into_inner();
-    let of = |name| samples.get(name).map_or(f64::NAN, |samples: &Vec<f64>| median(samples));
-    for (name, samples) in &samples {
-        let row = median(samples);
-        let (native, allocating) = (row / of("native"), row / of("native_allocating"));
-        println!("{name:17} {row:6.1} ns a row, {native:.2} of native, {allocating:.2} of native_allocating");
+    let mut criterion = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .configure_from_args();
+    for rows in SIZES {
+        transforms(&mut criterion, rows, &loaded)?;
+        aggregates(&mut criterion, rows, &loaded)?;
+    }
+    // Starts are measured where all is, or they alone by `boundary starts`; compiling takes too long for criterion's ways.
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    if filter.is_none_or(|filter| filter == "starts") {
+        let mut starts = serde_json::Map::new();
+        for (guest, bytes) in &guests {
+            starts.insert(guest.language.to_owned(), starts::measure(guest, bytes)?);
+        }
+        if let Some(home) = std::env::var_os("CRITERION_HOME") {
+            let file = PathBuf::from(home).join("boundary-starts.json");
+            std::fs::write(file, serde_json::to_vec_pretty(&Value::Object(starts))?)?;
+        }
     }
     Ok(())
 }

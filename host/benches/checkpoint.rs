@@ -242,6 +242,7 @@ fn recover(folder: &Path, plan: &Arc<Plan>, keys: i64) -> Result<Recovered, Fail
             state,
             opener: None,
             reserve: Reserve::new(0),
+            udfs: std::collections::BTreeMap::new(),
         })?;
         let (_, stopped) = watch::channel(true);
         running.wait(stopped).await

@@ -30,3 +30,31 @@ MR_TRANSFORM_COLUMNS(vectorised, ROW, ROW, MR_NO_OPTIONS)
 }
 
 MR_EXPORT_TRANSFORMS(row_closure, vectorised)
+
+#define VALUE(COLUMN) COLUMN(float64, value, required)
+#define SUM(COLUMN)   COLUMN(float64, sum, required) COLUMN(int64, count, required)
+#define MEAN(COLUMN)  COLUMN(float64, mean, nullable)
+
+MR_AGGREGATE(mean, VALUE, SUM, MEAN, MR_NO_OPTIONS)
+MR_UPDATE(mean)
+{
+    (void)options;
+    state->sum += in->value;
+    state->count++;
+    return MR_KEEP;
+}
+MR_MERGE(mean)
+{
+    (void)options;
+    state->sum += later->sum;
+    state->count += later->count;
+}
+MR_EVALUATE(mean)
+{
+    (void)options, (void)window;
+    out->mean.present = state->count > 0;
+    if (state->count > 0) out->mean.value = state->sum / (double)state->count;
+    return MR_KEEP;
+}
+
+MR_EXPORT_AGGREGATES(mean)

@@ -1,10 +1,11 @@
-// The work of bench_transform in Go: row by row, and over whole columns.
+// The work of bench_transform in Go: row by row, and over whole columns; and its aggregate.
 package main
 
 import (
 	"strings"
 
 	"millrace"
+	"millrace/aggregate"
 	"millrace/transform"
 )
 
@@ -13,6 +14,7 @@ func main() {}
 func init() {
 	transform.Row("row_closure", rowClosure)
 	transform.Columns("vectorised", vectorised)
+	aggregate.Register("mean", (*Mean).Update, (*Mean).Merge, (*Mean).Evaluate)
 }
 
 // None are the options of a UDF that has none.
@@ -52,4 +54,37 @@ func vectorised(in *In, out *Out, rows int, _ *None) error {
 		out.Text.AppendText(strings.ToLower(in.Text.Text(row)))
 	}
 	return nil
+}
+
+// Value is what is averaged.
+type Value struct{ Value float64 }
+
+// Mean is the state of a mean.
+type Mean struct {
+	Sum   float64
+	Count int64
+}
+
+// MeanOf is the mean of it.
+type MeanOf struct{ Mean millrace.Null[float64] }
+
+// Update takes a row.
+func (s *Mean) Update(row Value, _ *None) error {
+	s.Sum += row.Value
+	s.Count++
+	return nil
+}
+
+// Merge takes what came later.
+func (s *Mean) Merge(later *Mean, _ *None) {
+	s.Sum += later.Sum
+	s.Count += later.Count
+}
+
+// Evaluate gives the mean, and null of no row.
+func (s *Mean) Evaluate(_ millrace.Window, _ *None) MeanOf {
+	if s.Count == 0 {
+		return MeanOf{}
+	}
+	return MeanOf{millrace.Some(s.Sum / float64(s.Count))}
 }

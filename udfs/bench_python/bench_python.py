@@ -1,9 +1,10 @@
-"""What the boundary costs in Python: the work of bench_transform, row by row and over whole columns, and the crossing alone."""
+"""What the boundary costs in Python: the work of bench_transform, row by row and over whole columns, the crossing alone, and its
+aggregate."""
 
 from array import array
 from dataclasses import dataclass
 
-from millrace_sdk import Column, transform
+from millrace_sdk import Column, Window, aggregate, transform
 
 
 @dataclass
@@ -26,3 +27,27 @@ def vectorised(value: Column[float], flag: Column[bool], text: Column[str]) -> {
 @transform.columns
 def passthrough(value: Column[float], flag: Column[bool], text: Column[str]) -> {"value": float, "flag": bool, "text": str}:
     return {"value": value, "flag": flag, "text": text}
+
+
+@dataclass
+class Value:
+    value: float
+
+
+@aggregate
+class Mean:
+    @dataclass
+    class State:
+        sum: float = 0.0
+        count: int = 0
+
+    def update(self, s: State, row: Value) -> None:
+        s.sum += row.value
+        s.count += 1
+
+    def merge(self, s: State, later: State) -> None:
+        s.sum += later.sum
+        s.count += later.count
+
+    def evaluate(self, s: State, window: Window) -> float | None:
+        return s.sum / s.count if s.count else None

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use millrace::config::plan::plan;
@@ -72,16 +73,23 @@ pub(crate) struct Keep {
     pub(crate) state: bool,
 }
 
+/// Where the plan has the view that is measured.
+const VIEW: usize = 0;
+
 /// How many events MILLRACE_BENCH_EVENTS asks for; two million where it does not.
 pub(crate) fn events() -> u64 {
     std::env::var("MILLRACE_BENCH_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_000)
 }
 
+/// The folder that `make guests` builds into.
+pub(crate) fn components() -> PathBuf {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../udfs/target/components");
+    std::env::var_os("MILLRACE_COMPONENTS").map_or(default, PathBuf::from)
+}
+
 /// Writes the workload and puts the component beside it; gives the file of events.
 pub(crate) fn prepare(folder: &Path, events: u64, density: Density) -> Result<PathBuf, Failure> {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../udfs/target/components");
-    let components = std::env::var_os("MILLRACE_COMPONENTS").map_or(default, PathBuf::from);
-    let component = components.join("bench_transform.wasm");
+    let component = components().join("bench_transform.wasm");
     std::fs::copy(&component, folder.join("bench_transform.wasm"))
         .map_err(|error| format!("{}: {error}; run `make guests`", component.display()))?;
     let path = folder.join("transactions.jsonl");
@@ -98,18 +106,42 @@ pub(crate) fn prepare(folder: &Path, events: u64, density: Density) -> Result<Pa
 }
 
 /// Runs the project once over the file; how long from the start of the sources to everything being safe.
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
+#[allow(dead_code, reason = "not every benchmark runs it alone")]
 pub(crate) fn run(
     folder: &Path,
     engine: &Engine,
     density: Density,
     keep: Keep,
 ) -> Result<(Duration, Summary), Failure> {
+    let Run { took, summary, .. } = run_beside(folder, engine, density, keep, "")?;
+    assert!(summary.dead.is_empty(), "{summary:?}");
+    Ok((took, summary))
+}
+
+/// What a run did.
+pub(crate) struct Run {
+    /// From the start of the sources to everything being safe.
+    pub(crate) took: Duration,
+    /// How long the view stood still at most, once it had begun.
+    #[allow(dead_code, reason = "not every benchmark asks")]
+    pub(crate) still: Duration,
+    pub(crate) summary: Summary,
+}
+
+/// Likewise, with more in the project file.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
+pub(crate) fn run_beside(
+    folder: &Path,
+    engine: &Engine,
+    density: Density,
+    keep: Keep,
+    more: &str,
+) -> Result<Run, Failure> {
     let overrides = [
         ("views.card_window.window".to_owned(), density.window.to_owned()),
         ("sources.transactions.watermark-delay".to_owned(), density.delay.to_owned()),
     ];
-    let (project, text) = read_text("bench.toml", PROJECT.to_owned(), folder, &|_| None, &overrides)?;
+    let (project, text) = read_text("bench.toml", PROJECT.to_owned() + more, folder, &|_| None, &overrides)?;
     let plan = Arc::new(plan(&project, &text, engine)?);
     let data = tempfile::tempdir()?;
     let views: Vec<_> = plan.views.iter().filter_map(|view| view.online.clone()).collect();
@@ -120,7 +152,7 @@ pub(crate) fn run(
         filler: None,
         log: Some(LogWriter::open(&data.path().join("log"))?),
         dead_letters: DeadLetterWriter::open(&data.path().join("dead-letters"), limits)?,
-        outputs: vec![Vec::new()],
+        outputs: plan.views.iter().map(|_| Vec::new()).collect(),
         services: Vec::new(),
         outbox: None,
         publishing: None,
@@ -141,7 +173,7 @@ pub(crate) fn run(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let started = Instant::now();
-    let summary = runtime.block_on(async {
+    let (summary, still) = runtime.block_on(async {
         let running = topology::start(Start {
             plan: plan.clone(),
             workers,
@@ -156,11 +188,29 @@ pub(crate) fn run(
             state,
             opener: None,
             reserve: Reserve::new(0),
+            udfs: std::collections::BTreeMap::new(),
         })?;
         let (_stop, stopped) = watch::channel(false);
-        running.wait(stopped).await
+        let board = Arc::clone(running.board());
+        let longest = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&longest);
+        let watching = tokio::spawn(async move {
+            let (mut at, mut moved, mut still) = (None, Instant::now(), Duration::ZERO);
+            loop {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                let now = board.view_event_time(VIEW);
+                if now != at {
+                    still = if at.is_some() { still.max(moved.elapsed()) } else { still };
+                    (at, moved) = (now, Instant::now());
+                    seen.store(u64::try_from(still.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                }
+            }
+        });
+        let summary = running.wait(stopped).await;
+        watching.abort();
+        summary.map(|summary| (summary, Duration::from_micros(longest.load(Ordering::Relaxed))))
     })?;
     let took = started.elapsed();
-    assert!(summary.rows.iter().sum::<u64>() > 0 && summary.dead.is_empty(), "{summary:?}");
-    Ok((took, summary))
+    assert!(summary.rows.iter().sum::<u64>() > 0, "{summary:?}");
+    Ok(Run { took, still, summary })
 }

@@ -1,26 +1,30 @@
 //! Puts the admin listener on top of a running topology, and its address into the data folder for as long.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use millrace::config::plan::Plan;
+use millrace::config::plan::{Plan, SourcePlan};
 use millrace::config::project::{Project, SourceKind};
+use millrace::room::Room;
 use millrace::serve::ServeError;
 use millrace::serve::admin::graph::{Advance, Edge, Graph, PartitionNode, ServiceNode, SourceNode, ViewNode};
-use millrace::serve::admin::{self, Admin, RebuildReport, Rebuilding, ViewReport};
+use millrace::serve::admin::{self, Admin, Audit, Listening, RebuildReport, Rebuilding, ViewReport};
 use millrace::store::dead_letter::DeadLetterReader;
+use millrace::store::registry::Registry;
 use millrace::time::{Clock, Micros, rfc3339};
 use millrace::topology::Running;
+use millrace::topology::activation::Activator;
 use millrace::topology::board::{Board, PartitionStatus, State};
 use millrace::topology::rebuilding::{Progress, Rebuilds, ViewProgress};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::held::ADDRESS;
+use super::deploying::Deployer;
+use super::held::{ADDRESS, CERTIFICATE};
+use super::versions::Workshop;
 
 /// The admin listener at work.
 pub(super) struct Administering {
@@ -30,27 +34,50 @@ pub(super) struct Administering {
 }
 
 /// Listens where the project says; where it says nothing, at the usual port or another that is free.
-pub(super) async fn bind(project: &Project) -> Result<TcpListener> {
+pub(super) async fn bind(project: &Project) -> Result<Listening> {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, admin::PORT));
     let said = project.serve.admin.as_ref().map(|address| address.value);
-    Ok(admin::bind(said.unwrap_or(usual), said.is_none()).await?)
+    let address = said.unwrap_or(usual);
+    if !address.ip().is_loopback() && project.serve.tls.is_none() {
+        tracing::warn!(%address, "operators' tokens go over the network as they are: `serve.tls` encrypts them");
+    }
+    Ok(admin::bind(address, said.is_none(), project.serve.tls.as_ref()).await?)
+}
+
+/// What the listener is put on top of.
+pub(super) struct Below<'a> {
+    /// The project.
+    pub(super) project: &'a Project,
+    /// The dead letters.
+    pub(super) letters: DeadLetterReader,
+    /// What runs.
+    pub(super) running: &'a Running,
+    /// Has other versions of UDFs take over.
+    pub(super) deployer: Deployer,
+    /// Judges them.
+    pub(super) workshop: Workshop,
+    /// Where they are kept.
+    pub(super) registry: Registry,
+    /// The disk of the data folder.
+    pub(super) room: Room,
+    /// Since when.
+    pub(super) started: Micros,
+    /// The present.
+    pub(super) clock: &'a Arc<dyn Clock>,
 }
 
 impl Administering {
     /// Starts to answer.
-    pub(super) fn start(
-        project: &Project,
-        plan: &Arc<Plan>,
-        listener: TcpListener,
-        letters: DeadLetterReader,
-        running: &Running,
-        started: Micros,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Self> {
+    pub(super) fn start(listener: Listening, below: Below<'_>) -> Result<Self> {
+        let Below { project, letters, running, deployer, workshop, registry, room, started, clock } = below;
+        let audit = Audit::open(&project.data_dir).context("the audit log in data-dir")?;
         let bound = listener.local_addr().context("serve.admin")?;
-        let address = AddressFile::write(&project.data_dir, bound)?;
-        tracing::info!("operators are answered on http://{bound}");
-        let wiring = Wiring { plan: plan.clone(), board: running.board().clone(), edges: edges(project, plan) };
+        let address = AddressFile::write(&project.data_dir, bound, listener.certificate())?;
+        let scheme = if listener.certificate().is_some() { "https" } else { "http" };
+        tracing::info!("operators are answered on {scheme}://{bound}");
+        let plan = running.activator().current().plan;
+        let activator = running.activator().clone();
+        let wiring = Wiring { activator, board: running.board().clone(), edges: edges(project, &plan) };
         let services = project.services.iter().map(|service| service.name.value.clone()).collect::<Vec<_>>();
         let entities = project
             .views
@@ -67,6 +94,12 @@ impl Administering {
             views: plan.views.iter().map(|view| view.name.clone()).collect(),
             graph: Arc::new(move || wiring.graph(now.now(), &entities, &services)),
             online: Arc::new(Online(running.rebuilds().clone())),
+            activating: Arc::new(deployer),
+            inventory: Arc::new(workshop),
+            registry,
+            room: Some(room),
+            tokens: project.serve.tokens.clone(),
+            audit: Some(audit),
             clock: clock.clone(),
         };
         let (stop, stopped) = watch::channel(false);
@@ -98,7 +131,7 @@ impl Rebuilding for Online {
     }
 }
 
-/// The address in the data folder, there for as long as this is.
+/// The address in the data folder, there for as long as this is; beside it the certificate that is shown there.
 struct AddressFile(PathBuf);
 
 /// Removes the address that a process left which was killed: whoever has just locked the folder calls this.
@@ -113,12 +146,25 @@ pub(super) fn forget(folder: &Path) -> Result<()> {
 }
 
 impl AddressFile {
-    fn write(folder: &Path, address: SocketAddr) -> Result<Self> {
+    fn write(folder: &Path, address: SocketAddr, certificate: Option<&[u8]>) -> Result<Self> {
         let path = folder.join(ADDRESS);
         let new = folder.join(format!("{ADDRESS}.new"));
-        let written = fs::write(&new, format!("{address}\n")).and_then(|()| fs::rename(&new, &path));
+        if let Some(certificate) = certificate {
+            fs::write(folder.join(CERTIFICATE), certificate).context("the certificate in data-dir")?;
+        }
+        let text = format!("{}{}\n", if certificate.is_some() { "https://" } else { "" }, asked_at(address));
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
         written.with_context(|| path.display().to_string())?;
         Ok(Self(path))
+    }
+}
+
+/// Where this machine asks what listens at `address`, which may be all addresses of it.
+fn asked_at(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        IpAddr::V4(_) => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(_) => (Ipv6Addr::LOCALHOST, address.port()).into(),
     }
 }
 
@@ -151,7 +197,7 @@ fn edges(project: &Project, plan: &Plan) -> Vec<Edge> {
 
 /// What a look at the graph needs.
 struct Wiring {
-    plan: Arc<Plan>,
+    activator: Activator,
     board: Arc<Board>,
     edges: Vec<Edge>,
 }
@@ -160,7 +206,7 @@ impl Wiring {
     /// Whether the run reads the event of a source at a partition's position itself: of a file or a topic, from the
     /// first that it has read there.
     fn again(&self) -> impl Fn(&str, u32, i64) -> bool + use<> {
-        let (plan, board) = (self.plan.clone(), self.board.clone());
+        let (plan, board) = (self.plan(), self.board.clone());
         move |name, partition, offset| {
             let Some((index, source)) = (0..).zip(&plan.sources).find(|(_, source)| source.name == name) else {
                 return false;
@@ -171,11 +217,17 @@ impl Wiring {
         }
     }
 
+    /// What runs.
+    fn plan(&self) -> Arc<Plan> {
+        self.activator.current().plan
+    }
+
     fn graph(&self, now: Micros, entities: &[Option<String>], services: &[String]) -> Graph {
+        let plan = self.plan();
         let sources: Vec<SourceNode> =
-            self.plan.sources.iter().enumerate().map(|(index, _)| self.source(index, now)).collect();
+            plan.sources.iter().enumerate().map(|(index, source)| self.source(index, source, now)).collect();
         let mut views: Vec<ViewNode> = Vec::new();
-        for (index, view) in self.plan.views.iter().enumerate() {
+        for (index, view) in plan.views.iter().enumerate() {
             let stopped = self.board.stopped(index).map(str::to_owned);
             let watermark = self.board.view_watermark(index);
             let state = if watermark.is_some() { "active" } else { "waiting" };
@@ -191,7 +243,7 @@ impl Wiring {
         self.mark_idle(&sources, &mut views);
         let services = services.iter().map(|name| ServiceNode { name: name.clone() });
         Graph {
-            project: self.plan.name.clone(),
+            project: plan.name.clone(),
             time: rfc3339(now),
             sources,
             views,
@@ -200,11 +252,8 @@ impl Wiring {
         }
     }
 
-    fn source(&self, index: usize, now: Micros) -> SourceNode {
-        let (name, kind, format) = match self.plan.sources.get(index) {
-            Some(source) => (source.name.clone(), kind(&source.kind), source.decoding.format.name()),
-            None => (String::new(), "", ""),
-        };
+    fn source(&self, index: usize, source: &SourcePlan, now: Micros) -> SourceNode {
+        let (name, kind, format) = (source.name.clone(), kind(&source.kind), source.decoding.format.name());
         let partitions = self.board.partitions(u16::try_from(index).unwrap_or(u16::MAX));
         let has = |state| partitions.iter().any(|partition| partition.state == state);
         let state = match () {

@@ -7,7 +7,7 @@ use clap::Args;
 use millrace::serve::admin::graph::{Advance, Graph};
 
 use super::closed_pipe;
-use super::held::{Holder, holder};
+use super::held::{Holder, TokenArgs, holder};
 use super::project::ProjectArgs;
 
 /// Show what reads what in a running project, and how far each has come
@@ -21,6 +21,9 @@ pub(super) struct GraphArgs {
     #[command(flatten)]
     project: ProjectArgs,
 
+    #[command(flatten)]
+    token: TokenArgs,
+
     /// Print it as JSON, with each partition
     #[arg(long)]
     json: bool,
@@ -29,7 +32,7 @@ pub(super) struct GraphArgs {
 /// Prints it.
 pub(super) fn graph(args: &GraphArgs) -> Result<()> {
     let (project, _) = args.project.read()?;
-    let Holder::Process(client) = holder(&project.data_dir)? else {
+    let Holder::Process(client) = holder(&project.data_dir, &args.token)? else {
         bail!("nobody runs the project: start it with `millrace run`");
     };
     let graph: Graph = client.get("/v1/graph")?;

@@ -1,17 +1,24 @@
 //! The command line: what can be asked for, and how it is answered when it goes wrong.
 
+mod activate;
 mod administering;
 mod check;
+mod choosing;
 mod dead_letters;
+mod deploying;
 mod graph;
 mod held;
 mod log;
 mod online;
+mod pinned;
 mod project;
 mod recovery;
 mod run;
 mod serving;
+mod token;
 mod udf;
+mod upload;
+mod versions;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -67,8 +74,18 @@ enum Command {
     Graph(graph::GraphArgs),
     /// Rebuild a project's online store from its offline log
     Online(online::OnlineArgs),
+    /// Have another version of a UDF take over in a running project, at one point of each partition
+    Activate(activate::ActivateArgs),
+    /// Have the version of a UDF that ran before take over again
+    Rollback(activate::RollbackArgs),
     /// List a project's dead letters, the rows in error; show one; replay them
     DeadLetters(dead_letters::DeadLettersArgs),
+    /// Put another version of a UDF into a project's registry
+    Upload(upload::UploadArgs),
+    /// List the versions of a project's UDFs
+    Versions(upload::VersionsArgs),
+    /// Make tokens for operators
+    Token(token::TokenCommands),
     /// Begin, build, check, run and test UDFs by themselves
     Udf(udf::UdfArgs),
     /// Simulate a stream of events: card transactions, purchases, drivers, a market
@@ -95,7 +112,12 @@ pub(super) fn main() -> ExitCode {
         Command::Log(args) => log::log(&args),
         Command::Graph(args) => graph::graph(&args),
         Command::Online(args) => online::online(&args),
+        Command::Activate(args) => activate::activate(&args),
+        Command::Rollback(args) => activate::rollback(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
+        Command::Upload(args) => upload::upload(&args),
+        Command::Versions(args) => upload::versions(&args),
+        Command::Token(args) => token::token(&args),
         Command::Udf(args) => udf::udf(args),
         Command::Simulate(args) => simulate(args),
     };

@@ -17,7 +17,7 @@ use millrace::store::online::{OnlineReader, OnlineWriter};
 use millrace::store::state::StateStore;
 use millrace::topology::rebuilding::{ViewProgress, rebuild};
 
-use super::held::{Client, Holder, holder};
+use super::held::{Client, Holder, TokenArgs, holder};
 use super::project::ProjectArgs;
 
 /// How often a process is asked how far it is.
@@ -52,6 +52,9 @@ struct RebuildArgs {
     #[command(flatten)]
     project: ProjectArgs,
 
+    #[command(flatten)]
+    token: TokenArgs,
+
     /// The view; without it all that are online and in the log
     #[arg(value_name = "VIEW")]
     view: Option<String>,
@@ -61,7 +64,7 @@ struct RebuildArgs {
 pub(super) fn online(args: &OnlineArgs) -> Result<()> {
     let Command::Rebuild(args) = &args.command;
     let (project, _) = args.project.read()?;
-    match holder(&project.data_dir)? {
+    match holder(&project.data_dir, &args.token)? {
         Holder::Process(client) => ask(&client, args.view.clone()),
         Holder::Nobody { _lock } => here(args),
     }

@@ -44,10 +44,14 @@ impl ProjectArgs {
     }
 
     /// Plans a project that was read; compiled components are kept in its data folder.
-    pub(super) fn plan_of(project: &Project, text: &SourceText) -> Result<Plan> {
+    fn plan_of(project: &Project, text: &SourceText) -> Result<Plan> {
+        Ok(plan(project, text, &Self::engine_of(project)?)?)
+    }
+
+    /// An engine that keeps what it compiles in the project's data folder.
+    pub(super) fn engine_of(project: &Project) -> Result<Engine> {
         let cache = project.data_dir.join("compiled");
         std::fs::create_dir_all(&cache).with_context(|| format!("data-dir {}", project.data_dir.display()))?;
-        let engine = Engine::new(EngineOptions { cache: Some(cache), ..EngineOptions::default() })?;
-        Ok(plan(project, text, &engine)?)
+        Ok(Engine::new(EngineOptions { cache: Some(cache), ..EngineOptions::default() })?)
     }
 }

@@ -1,19 +1,20 @@
 //! Where a run goes on: the newest epoch that was committed, held against the project as it is now, and everything that
 //! was written after it cut back.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use millrace::config::plan::{OutputTarget, Plan};
 use millrace::config::project::Project;
-use millrace::engine::checkpoint::{Commit, Protocol, Step};
+use millrace::engine::checkpoint::{Active, Commit, Protocol, Step};
 use millrace::failpoint::{self, Point};
 use millrace::room::Room;
 use millrace::sink::kafka::{Delivery, Identity, Publisher};
 use millrace::store::dead_letter::DeadLetterWriter;
 use millrace::store::input::InputLog;
 use millrace::store::log::LogWriter;
-use millrace::store::state::{Outbox, StateStore};
+use millrace::store::state::{Outbox, Recovery, StateStore};
 use millrace::topology::State;
 use millrace::topology::publishing::Publishing;
 use millrace::topology::resume::{Differences, Resume, differences};
@@ -26,11 +27,16 @@ pub(super) struct Recovered {
     folder: PathBuf,
 }
 
-/// Opens the state and finds where to go on; nothing is cut back yet. `drop_changed` lets go of what does not fit the
-/// project any more.
-pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool, room: &Room) -> Result<Recovered> {
+/// What a project has kept, as it was found.
+pub(super) struct Kept {
+    store: StateStore,
+    recovery: Recovery,
+}
+
+/// Opens the state and finds the epoch to go on from.
+pub(super) fn open(project: &Project, room: &Room) -> Result<Kept> {
     let folder = project.data_dir.join("state");
-    let mut store = StateStore::open(&folder, &plan.name)?.with_retain(project.checkpoint.retain).within(room);
+    let store = StateStore::open(&folder, &project.name.value)?.with_retain(project.checkpoint.retain).within(room);
     let recovery = store.recover()?;
     for epoch in &recovery.passed_over {
         tracing::warn!(
@@ -38,6 +44,25 @@ pub(super) fn recover(project: &Project, plan: &Plan, drop_changed: bool, room: 
             "the epoch was begun and never committed: it is passed over, and its events are read again"
         );
     }
+    Ok(Kept { store, recovery })
+}
+
+impl Kept {
+    /// The record of that epoch.
+    pub(super) fn commit(&self) -> Option<&Commit> {
+        self.recovery.commit.as_ref()
+    }
+}
+
+/// Goes on from what was kept, with this plan; nothing is cut back yet. `drop_changed` lets go of what does not fit the
+/// project any more.
+pub(super) fn recover(
+    Kept { mut store, recovery }: Kept,
+    project: &Project,
+    plan: &Plan,
+    drop_changed: bool,
+    room: &Room,
+) -> Result<Recovered> {
     let epoch = recovery.next_epoch.saturating_sub(1);
     let resume = match &recovery.commit {
         None => Resume { epoch, ..Resume::default() },
@@ -111,7 +136,12 @@ impl Recovered {
     }
 
     /// Commits where this run begins, if nothing was committed before: so that all it writes can be cut back.
-    pub(super) fn begin(&mut self, log: Option<&LogWriter>, letters: &DeadLetterWriter) -> Result<()> {
+    pub(super) fn begin(
+        &mut self,
+        log: Option<&LogWriter>,
+        letters: &DeadLetterWriter,
+        udfs: &BTreeMap<String, Active>,
+    ) -> Result<()> {
         if self.state.before.is_some() {
             return Ok(());
         }
@@ -125,6 +155,7 @@ impl Recovered {
             project: store.project().to_owned(),
             log: log.map(|log| log.marks().clone()).unwrap_or_default(),
             dead_letters: letters.next_sequence(),
+            udfs: udfs.clone(),
             ..Commit::default()
         };
         store.commit(&mut protocol, commit)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use millrace::config::plan::{OutputPlan, OutputTarget, Plan};
+use millrace::config::plan::{OutputPlan, OutputTarget, Plan, plan_with};
 use millrace::config::project::Project;
 use millrace::config::units::parse_duration;
 use millrace::room::Reserve;
@@ -24,13 +24,16 @@ use millrace::topology::keeper::Summary;
 use millrace::topology::outlets::Outlets;
 use millrace::topology::{self, Memory, Start};
 
-use super::administering::{self, Administering};
+use super::administering::{self, Administering, Below};
+use super::choosing::{self, Adopt};
+use super::deploying::Deployer;
 use super::held::LOCK;
 use super::online::Online;
 use super::project::ProjectArgs;
 use super::recovery::{self, Recovered};
 use super::serving::{self, Reads, Serving};
 use super::stop_on_signal;
+use super::versions::Workshop;
 
 /// How long calls that are under way may take at the end.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -64,6 +67,10 @@ pub(super) struct RunArgs {
     /// of those is dropped, that of others stays
     #[arg(long)]
     drop_changed: bool,
+
+    /// Run what the project file names where another version of a UDF ran last; else the one that ran last goes on
+    #[arg(long, value_enum, value_name = "WHAT")]
+    adopt: Option<Adopt>,
 }
 
 /// Runs the project to its end.
@@ -76,11 +83,14 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
     let room = reserve.room(&project.data_dir);
     // A start writes too: components are compiled, stores opened, terms taken, what does not count is cut off.
     room.wait_now()?;
-    let plan = Arc::new(ProjectArgs::plan_of(&project, &text)?);
+    let kept = recovery::open(&project, &room)?;
+    let chosen = choosing::choose(&project, kept.commit(), args.adopt, SystemClock.now())?;
+    let engine = ProjectArgs::engine_of(&project)?;
+    let plan = Arc::new(plan_with(&project, &text, &engine, &chosen.choices)?);
     administering::forget(&project.data_dir)?;
     let metrics = serving::record_metrics()?;
     let hub = Arc::new(hub(&project, &plan));
-    let mut recovered = recovery::recover(&project, &plan, args.drop_changed, &room)?;
+    let mut recovered = recovery::recover(kept, &project, &plan, args.drop_changed, &room)?;
     if recovered.has_ended(&plan) {
         eprintln!(
             "all of the input was read before: there is nothing to do. To begin afresh, delete {} or name another data-dir",
@@ -88,8 +98,9 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
         );
     }
     let (outlets, reader) = open(&project, &plan, &hub, &recovered, &reserve)?;
-    recovered.begin(outlets.log.as_ref(), &outlets.dead_letters)?;
+    recovered.begin(outlets.log.as_ref(), &outlets.dead_letters, &chosen.udfs)?;
     let letters = outlets.dead_letters.reader();
+    let operators_room = room.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let done = runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -117,6 +128,7 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
             state: Some(recovered.state),
             opener: None,
             reserve,
+            udfs: chosen.udfs.clone(),
         })?;
         let server = match listener {
             None => None,
@@ -124,8 +136,25 @@ pub(super) fn run(args: RunArgs) -> Result<()> {
                 Some(Serving::start(&project, &plan, listener, Reads { reader, hub, room }, &running, metrics, &clock)?)
             }
         };
-        let admin = Administering::start(&project, &plan, admin, letters, &running, started, &clock)?;
-        let summary = running.wait(stop.clone()).await?;
+        let activator = running.activator().clone();
+        let workshop = Workshop::of_run((project.clone(), text.clone()), engine.clone(), &chosen, activator.clone());
+        let deployer = Deployer::new((project.clone(), text), engine, &chosen, activator, clock.clone());
+        let withdrawing = deployer.watch();
+        let below = Below {
+            project: &project,
+            letters,
+            running: &running,
+            deployer,
+            workshop,
+            registry: chosen.registry.clone(),
+            room: operators_room,
+            started,
+            clock: &clock,
+        };
+        let admin = Administering::start(admin, below)?;
+        let summary = running.wait(stop.clone()).await;
+        withdrawing.abort();
+        let summary = summary?;
         print_summary(&plan, &summary, clock.now() - started);
         if let Some(server) = server {
             server.end(args.linger, stop).await?;

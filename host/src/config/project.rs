@@ -115,8 +115,42 @@ impl Project {
 pub struct Serve {
     /// Where features are served.
     pub http: Spanned<SocketAddr>,
-    /// Where operators ask: a loopback address; none: the usual one, or another where that is taken.
+    /// Where operators ask: a loopback address unless there are tokens; none: the usual one, or another where that is
+    /// taken.
     pub admin: Option<Spanned<SocketAddr>>,
+    /// Who may ask there; empty: whoever reaches it.
+    pub tokens: Vec<AdminToken>,
+    /// How the admin listener shows who it is; none: it speaks plain HTTP.
+    pub tls: Option<Tls>,
+}
+
+/// An operator's token: `[serve] tokens`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminToken {
+    /// Whose it is.
+    pub name: String,
+    /// The SHA-256 of the token; the token itself is nowhere here.
+    pub sha256: [u8; 32],
+    /// What it is good for.
+    pub role: Role,
+}
+
+/// What a token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Looking.
+    Read,
+    /// Changing what runs, too.
+    Deploy,
+}
+
+/// `[serve] tls`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and those that it hangs on, in PEM.
+    pub cert: PathBuf,
+    /// Its private key in PEM.
+    pub key: PathBuf,
 }
 
 /// `[runtime]`

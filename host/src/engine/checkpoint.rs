@@ -54,6 +54,28 @@ pub struct Commit {
     pub outputs: BTreeMap<String, u64>,
     /// The sequence of each outbox's next chunk, by the output's id.
     pub outboxes: BTreeMap<String, u64>,
+    /// Which version of each UDF is behind the epoch's barrier, by the UDF's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub udfs: BTreeMap<String, Active>,
+}
+
+/// The version of a UDF that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Active {
+    /// The digest of its component.
+    pub digest: String,
+    /// The one that ran before, which can take its place again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<String>,
+    /// The epoch at whose barrier it took over; 0: from the start on.
+    pub epoch: u64,
+    /// When that was asked for, in microseconds since 1970.
+    pub at: Micros,
+    /// Who asked.
+    pub by: String,
+    /// What for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// A source as an epoch left it.

@@ -45,7 +45,8 @@ impl TransformStep {
     /// An instance under guard.
     fn open(&self) -> Result<GuardedTransform, CallError> {
         let output = self.factory.signature().output.clone();
-        self.factory.create().map(|transform| GuardedTransform::new(transform, output))
+        let guarded = self.factory.create().map(|transform| GuardedTransform::new(transform, output))?;
+        Ok(guarded.under(self.factory.verdict()))
     }
 }
 

@@ -48,6 +48,13 @@ impl Ingest {
         Self { steps: Some(steps).filter(|steps| !steps.is_empty()), ..self }
     }
 
+    /// Exchanges what the decoder's rows go through for other steps of the same shape.
+    pub fn go_over(&mut self, steps: &mut SourceSteps) {
+        if let Some(own) = &mut self.steps {
+            std::mem::swap(own, steps);
+        }
+    }
+
     /// Rows of equal event time are told apart by this column of theirs first, a timestamp.
     #[must_use]
     pub fn with_created(self, created: Option<usize>) -> Self {

@@ -164,6 +164,11 @@ impl JoinOperator {
         Self::new(self.plan.clone())
     }
 
+    /// Goes over to the plan of another one, of the same shape.
+    pub(super) fn replan(&mut self, other: &Self) {
+        self.plan = other.plan.clone();
+    }
+
     /// What a left row waits for.
     pub fn wait(&self) -> Wait {
         self.plan.wait

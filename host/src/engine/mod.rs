@@ -28,5 +28,6 @@ pub mod skew;
 pub mod state;
 pub mod transform;
 pub mod udf;
+pub mod verdict;
 pub mod watermark;
 pub mod window;

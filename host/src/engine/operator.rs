@@ -181,6 +181,24 @@ impl Operator {
         }
     }
 
+    /// Goes over to the plan of another one, which is of the same shape: alike in all but its UDFs' versions, which take,
+    /// keep and give the same. The instances stay.
+    pub(super) fn replan(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Join(own), Self::Join(other)) => own.replan(other),
+            (Self::Windowed(own), Self::Windowed(other)) => own.replan(other),
+            (Self::Over(own), Self::Over(other)) => own.replan(other),
+            (Self::Session(own), Self::Session(other)) => own.replan(other),
+            _ => {}
+        }
+    }
+
+    /// Goes over to the plan and the instances of another one of the same shape, which keeps this one's instances.
+    pub fn go_over(&mut self, other: &mut Self) {
+        self.replan(other);
+        self.swap_instances(other);
+    }
+
     /// Exchanges the aggregates' instances with another one of the same plan.
     pub(super) fn swap_instances(&mut self, other: &mut Self) {
         match (self, other) {

@@ -1,8 +1,11 @@
 //! A stateless step: rows in, rows out, each output row knowing its input row.
 
+use std::sync::Arc;
+
 use arrow::datatypes::FieldRef;
 
-use super::udf::CallError;
+use super::udf::{CallError, Grant, Meter};
+use super::verdict::Verdict;
 use crate::record::{Columns, Rejection};
 
 /// What a transform wants and gives, once it is bound to a project's columns.
@@ -34,8 +37,13 @@ pub trait Transform: Send {
     /// The call as a whole gave nothing; the next call runs on a fresh instance where the last one is spoiled.
     fn apply(&mut self, input: &Columns) -> Result<Transformed, CallError>;
 
-    /// Multiplies the time limit of the next call by `factor`.
-    fn grant_time(&mut self, _factor: u32) {}
+    /// Gives the next call another time than its limit.
+    fn grant_time(&mut self, _grant: Grant) {}
+
+    /// What the time of calls is measured by; one that stands still where nobody measures.
+    fn meter(&self) -> Meter {
+        Meter::default()
+    }
 
     /// The bytes of memory that this instance has to itself; none where it has none of its own.
     fn memory(&self) -> Option<usize> {
@@ -56,4 +64,9 @@ pub trait TransformFactory: Send + Sync {
     /// # Errors
     /// The instance could not be made or bound.
     fn create(&self) -> Result<Box<dyn Transform>, CallError>;
+
+    /// Where it is said that this version is to be withdrawn; none where no other can take its place.
+    fn verdict(&self) -> Option<&Arc<Verdict>> {
+        None
+    }
 }

@@ -1,5 +1,9 @@
 //! What a call of user code can end in, whichever kind of user code it is.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use crate::error::{Blame, Fault};
 
 /// A call of user code that gave no result.
@@ -43,6 +47,51 @@ impl Blame for CallError {
             Self::Host(_) => Fault::Internal,
             _ => Fault::User,
         }
+    }
+}
+
+/// The time that calls take, by a count that somebody else raises at an even pace: a coarse clock for code that has none.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    ticks: Arc<AtomicU64>,
+    tick: Duration,
+    limit: Duration,
+}
+
+impl Meter {
+    /// A clock that `ticks` drives, one for each `tick` that has passed; and what one call may take.
+    pub fn new(ticks: Arc<AtomicU64>, tick: Duration, limit: Duration) -> Self {
+        Self { ticks, tick, limit }
+    }
+
+    /// The present, since a moment in the past.
+    pub fn now(&self) -> Duration {
+        let ticks = self.ticks.load(Ordering::Relaxed);
+        Duration::from_nanos(u64::try_from(self.tick.as_nanos()).unwrap_or(u64::MAX).saturating_mul(ticks))
+    }
+
+    /// What one call may take.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+}
+
+/// How much of its time limit a call is given: `times` over `of` of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// What the limit is multiplied by.
+    pub times: u32,
+    /// What it is divided by.
+    pub of: u32,
+}
+
+impl Grant {
+    /// The limit as it is.
+    pub const WHOLE: Self = Self { times: 1, of: 1 };
+
+    /// What becomes of a limit.
+    pub fn of(self, limit: Duration) -> Duration {
+        limit.saturating_mul(self.times) / self.of.max(1)
     }
 }
 

@@ -150,6 +150,14 @@ pub enum ServeError {
         /// What is wrong with it, and what to try.
         cause: &'static str,
     },
+    /// The certificate, or its key, is not in order.
+    #[error("serve.tls: {}: {cause}", path.display())]
+    Tls {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// Views and services that do not hold together.
     #[error("the catalog does not hold together: {cause}")]
     Catalog {
@@ -164,7 +172,7 @@ pub enum ServeError {
 impl Blame for ServeError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Bind { .. } | Self::Path { .. } => Fault::User,
+            Self::Bind { .. } | Self::Path { .. } | Self::Tls { .. } => Fault::User,
             Self::Catalog { .. } => Fault::Internal,
             Self::Listener(_) => Fault::External,
         }

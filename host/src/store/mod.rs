@@ -1,5 +1,5 @@
 //! Where features are kept: the online store, the offline log, the dead letters; the state that they are made of,
-//! and events that nobody else keeps; and what of that state does not fit into memory.
+//! events that nobody else keeps, and the versions of UDFs; and what of that state does not fit into memory.
 
 pub mod dead_letter;
 mod disk;
@@ -7,6 +7,7 @@ mod fields;
 pub mod input;
 pub mod log;
 pub mod online;
+pub mod registry;
 mod sealed;
 pub mod spill;
 pub mod state;

@@ -22,7 +22,7 @@ use super::publishing::Publishing;
 use super::retrying::retrying;
 use super::waits::For;
 use super::{Stop, TopologyError, spawn};
-use crate::engine::checkpoint::{Commit, PartitionMark, Protocol, SourceMark, Step};
+use crate::engine::checkpoint::{Active, Commit, PartitionMark, Protocol, SourceMark, Step};
 use crate::engine::state::Part;
 use crate::failpoint::{self, Point};
 use crate::record::Origin;
@@ -32,8 +32,10 @@ use crate::time::Clock;
 /// What the coordinator knows of the epochs.
 #[derive(Clone, Debug)]
 pub(super) struct Committed {
-    /// The newest epoch that counts.
+    /// The newest epoch that is over.
     pub(super) epoch: u64,
+    /// Whether it counts.
+    pub(super) counted: bool,
     /// Which stages are to export all of their state with the next one; none where no state is kept.
     pub(super) whole: Option<Arc<[bool]>>,
 }
@@ -70,6 +72,8 @@ pub(super) struct Epoch {
     pub(super) held_back: Vec<bool>,
     /// Whether it may count: not once a view has stopped, whose state is not that of this epoch.
     pub(super) counts: bool,
+    /// What was gone over to at its barrier; none: nothing.
+    pub(super) udfs: Option<BTreeMap<String, Active>>,
 }
 
 /// How far what is cut back after a crash had come.
@@ -115,6 +119,8 @@ pub(super) struct Committer {
     pub(super) stop: Stop,
     /// The present.
     pub(super) clock: Arc<dyn Clock>,
+    /// Which versions of UDFs there are behind the newest barrier.
+    pub(super) udfs: BTreeMap<String, Active>,
     /// How many bytes of the epoch's state have been written.
     pub(super) written: u64,
 }
@@ -153,6 +159,9 @@ impl Committer {
     fn commit(&mut self, epoch: Epoch) -> Result<(), TopologyError> {
         let began = self.clock.now();
         let number = epoch.number;
+        if let Some(udfs) = &epoch.udfs {
+            self.udfs.clone_from(udfs);
+        }
         let written = std::mem::take(&mut self.written);
         if !epoch.counts {
             if let Some(store) = &mut self.store {
@@ -226,6 +235,7 @@ impl Committer {
             dead_letters: epoch.outlets.dead_letters,
             outputs: over(self.before.as_ref().map(|before| &before.outputs), &epoch.outlets.outputs),
             outboxes: epoch.outlets.outboxes.clone(),
+            udfs: self.udfs.clone(),
             ..Commit::default()
         }
     }
@@ -243,7 +253,7 @@ impl Committer {
             safe.send_replace(known.map(|(_, (_, offset))| offset).collect());
         }
         let whole = self.store.as_ref().map(|store| self.stages.iter().map(|stage| store.wants_whole(stage)).collect());
-        self.committed.send_replace(Committed { epoch: epoch.number, whole });
+        self.committed.send_replace(Committed { epoch: epoch.number, counted: epoch.counts, whole });
     }
 }
 

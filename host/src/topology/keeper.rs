@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 use tokio::sync::watch;
 
+use super::activation::Activation;
 use super::board::Board;
 use super::combining::Combining;
 use super::committing::{self, Committed, Committer, Epoch, Kept};
@@ -119,9 +120,9 @@ impl Keeper {
             }
             let Some((worker, outputs)) = listened.get(select.ready()) else { continue };
             match outputs.try_recv() {
-                Ok(Output::ShardDone { epoch }) => {
+                Ok(Output::ShardDone { epoch, activation }) => {
                     if gathering.done(*worker) {
-                        self.end(epoch)?;
+                        self.end(epoch, activation.as_deref())?;
                     }
                 }
                 Ok(output) => self.take(output)?,
@@ -200,8 +201,9 @@ impl Keeper {
         Ok(())
     }
 
-    /// All workers are at the epoch's barrier: makes safe what came before, and has the epoch committed.
-    fn end(&mut self, number: u64) -> Result<(), TopologyError> {
+    /// All workers are at the epoch's barrier: makes safe what came before, and has the epoch committed. What comes behind
+    /// is of what they have gone over to.
+    fn end(&mut self, number: u64, activation: Option<&Activation>) -> Result<(), TopologyError> {
         self.leave_out_stopped()?;
         self.writing.flush()?;
         let stages = self.plan.stages.len();
@@ -218,7 +220,12 @@ impl Keeper {
             outlets: self.writing.marks(),
             held_back: (0..self.plan.sources.len()).map(|source| self.feeds_a_stopped_view(source)).collect(),
             counts: self.counts(),
+            udfs: activation.map(|activation| activation.over().udfs.clone()),
         };
+        if let Some(activation) = activation {
+            self.plan = activation.over().plan.clone();
+            self.writing.plan = self.plan.clone();
+        }
         self.writing.epoch = number + 1;
         self.summary.epochs += 1;
         self.hand_on(Kept::Epoch(epoch))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::activation::Activation;
 use crate::engine::checkpoint::PartitionMark;
 use crate::engine::emission::Emission;
 use crate::engine::rows::KeyedBatch;
@@ -81,11 +82,13 @@ pub(super) enum Output {
     ShardDone {
         /// The epoch.
         epoch: u64,
+        /// What it has gone over to at the barrier.
+        activation: Option<Arc<Activation>>,
     },
 }
 
 /// From the coordinator to a worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Control {
     /// An epoch begins.
     Begin(Begin),
@@ -94,10 +97,12 @@ pub(super) enum Control {
 }
 
 /// An epoch that begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Begin {
     /// Its number.
     pub(super) epoch: u64,
     /// Which stages are to export all of their state, by their index; none: state is not kept at all.
     pub(super) whole: Option<Arc<[bool]>>,
+    /// What is gone over to at its barrier.
+    pub(super) activation: Option<Arc<Activation>>,
 }

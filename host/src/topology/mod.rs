@@ -7,6 +7,7 @@
 //! Every channel is bounded, and a full one holds what feeds it, up to the sources. [`start`] brings everything up and
 //! gives a [`Running`], which is waited for or finished.
 
+pub mod activation;
 pub mod board;
 mod combining;
 mod committing;
@@ -30,7 +31,7 @@ mod waits;
 mod ways;
 mod worker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -41,7 +42,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::watch;
 
 use crate::config::plan::{Plan, SourcePlan};
-use crate::engine::checkpoint::Commit;
+use crate::engine::checkpoint::{Active, Commit};
 use crate::engine::guard::GuardError;
 use crate::engine::udf::CallError;
 use crate::error::{Blame, Fault};
@@ -55,6 +56,7 @@ use crate::store::input::InputLog;
 use crate::store::log::LogWriter;
 use crate::store::state::StateStore;
 use crate::time::{Clock, micros};
+use activation::{Activator, Current};
 use board::Board;
 use committing::{Committed, Committer};
 use keeper::{Keeper, Keeping};
@@ -227,6 +229,8 @@ pub struct Start {
     pub state: Option<State>,
     /// What stays free on the disks that its stores and files were opened within.
     pub reserve: Reserve,
+    /// Which versions of its UDFs the plan has, by their names.
+    pub udfs: BTreeMap<String, Active>,
 }
 
 /// What outlives a topology, and what it goes on from.
@@ -251,7 +255,7 @@ pub struct State {
 /// A UDF could not be instantiated, or a thread not be started.
 pub fn start(start: Start) -> Result<Running, TopologyError> {
     let Start { plan, workers, batch_rows, max_skew, memory, interval, stop_timeout, until_idle, .. } = start;
-    let Start { mut outlets, clock, opener, state, reserve, .. } = start;
+    let Start { mut outlets, clock, opener, state, reserve, udfs, .. } = start;
     let (store, term, resume, before, input, followed) = match state {
         Some(State { store, term, resume, before, input, followed }) => {
             (Some(store), term, resume, before, input, followed)
@@ -314,13 +318,14 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         |store: &StateStore| stages.iter().map(|id| resume.shards != workers || store.wants_whole(id)).collect();
     let whole = store.as_ref().map(whole);
     let waits = stopped.waits.clone();
-    let (committed, watching) = watch::channel(Committed { epoch: epoch - 1, whole });
+    let (committed, watching) = watch::channel(Committed { epoch: epoch - 1, counted: true, whole });
     let committer = Committer {
         store,
         term,
         project: plan.name.clone(),
         shards: workers,
         before,
+        udfs: udfs.clone(),
         sources: plan.sources.iter().map(|source| (source.name.clone(), source.identity.clone())).collect(),
         stages,
         safe,
@@ -371,6 +376,7 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         journals,
     };
     let (sources, entrances) = sources::spawn(&plan, &shared, safe_receivers);
+    let (activator, desk) = Activator::new(Current { plan: plan.clone(), udfs }, workers);
     Ok(Running {
         board,
         flow,
@@ -394,6 +400,8 @@ pub fn start(start: Start) -> Result<Running, TopologyError> {
         epoch,
         committed: watching,
         reserve,
+        activator,
+        desk,
     })
 }
 

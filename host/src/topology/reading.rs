@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use metrics::Counter;
 
+use super::activation::Parts;
 use super::board::{Board, Cell};
 use super::resume::Resume;
 use super::ways::{self, Given, Hand};
@@ -192,6 +193,13 @@ impl Reading {
             out.push((place, parts, whole));
         }
         Ok(out)
+    }
+
+    /// Goes over to other versions: what is read from now on is theirs.
+    pub(super) fn go_over(&mut self, parts: &mut Parts) {
+        for (index, source) in self.sources.iter_mut().enumerate() {
+            parts.source(index, &mut source.fronts, |steps| source.ingest.go_over(steps));
+        }
     }
 
     /// How far each partition has been read; of one that its source has not told of yet, how far it had been before.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::activation::{Activator, Desk};
 use super::board::Board;
 use super::committing::Committed;
 use super::keeper::Summary;
@@ -54,6 +55,8 @@ pub struct Running {
     pub(super) epoch: u64,
     pub(super) committed: watch::Receiver<Committed>,
     pub(super) reserve: Reserve,
+    pub(super) activator: Activator,
+    pub(super) desk: Desk,
 }
 
 impl Running {
@@ -65,6 +68,11 @@ impl Running {
     /// Where events can be handed in.
     pub fn entrances(&self) -> &Entrances {
         &self.entrances
+    }
+
+    /// Where other versions of UDFs are activated.
+    pub fn activator(&self) -> &Activator {
+        &self.activator
     }
 
     /// Where the online store is rebuilt.
@@ -103,12 +111,13 @@ impl Running {
                 _ = ticks.tick() => {
                     // One epoch at a time: while the last one has not been committed there is none to begin. A worker
                     // that is gone is noticed by the next look.
-                    if let Some(begin) = self.next(epoch) {
-                        let control = |begin: &Begin| Control::Begin(begin.clone());
-                        let begun = self.controls.iter().all(|worker| worker.try_send(control(&begin)).is_ok());
-                        epoch += 1;
-                        if !begun { break }
-                    }
+                    if !self.begin(&mut epoch) { break }
+                }
+                () = self.desk.listen(), if !self.desk.is_busy() => if !self.begin(&mut epoch) { break },
+                _ = self.committed.changed(), if self.desk.is_busy() => {
+                    let Committed { epoch: over, counted, .. } = *self.committed.borrow_and_update();
+                    self.desk.over(over, counted, self.stopped_view(), self.clock.now());
+                    if self.desk.waits() && !self.begin(&mut epoch) { break }
                 }
                 _ = looks.tick() => {
                     self.report();
@@ -161,15 +170,30 @@ impl Running {
         self.finish(epoch, failed).await
     }
 
-    /// The epoch that may begin now, if the one before it is over.
-    fn next(&self, epoch: u64) -> Option<Begin> {
-        let committed = self.committed.borrow();
-        (committed.epoch.saturating_add(1) >= epoch).then(|| Begin { epoch, whole: committed.whole.clone() })
+    /// Begins the next epoch, if the one before it is over; false if a worker is gone.
+    fn begin(&mut self, epoch: &mut u64) -> bool {
+        let whole = {
+            let committed = self.committed.borrow();
+            if committed.epoch.saturating_add(1) < *epoch {
+                return true;
+            }
+            committed.whole.clone()
+        };
+        let activation = self.desk.begin(*epoch, self.stopped_view(), self.clock.now());
+        let begin = Begin { epoch: *epoch, whole, activation };
+        *epoch += 1;
+        self.controls.iter().all(|worker| worker.try_send(Control::Begin(begin.clone())).is_ok())
+    }
+
+    /// A view that has stopped, and why.
+    fn stopped_view(&self) -> Option<(String, String)> {
+        let stopped = |(index, name): (usize, &String)| Some((name.clone(), self.board.stopped(index)?.to_owned()));
+        self.views.iter().enumerate().find_map(stopped)
     }
 
     /// Sources have ended: lets the workers finish, and gathers what they say.
     async fn finish(self, epoch: u64, failed: Option<TopologyError>) -> Result<Summary, TopologyError> {
-        let begin = Begin { epoch, whole: self.committed.borrow().whole.clone() };
+        let begin = Begin { epoch, whole: self.committed.borrow().whole.clone(), activation: None };
         let Self { controls, threads, keeper, rebuilding, stop, reserve, .. } = self;
         let finished = tokio::task::spawn_blocking(move || {
             for control in &controls {

@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::TopologyError;
+use super::activation::Parts;
 use super::derived::derived_rows;
 use super::message::Output;
 use super::ways::{self, Hand};
@@ -92,6 +93,17 @@ pub(super) struct Shard {
     combined_by_service: bool,
 }
 
+/// An operator without state, with instances of its aggregates; none where nothing is kept.
+pub(super) fn operator_of(plan: &OperatorPlan) -> Result<Option<Operator>, CallError> {
+    Ok(match plan {
+        OperatorPlan::Join(join) => Some(Operator::Join(Box::new(JoinOperator::new(join.clone())))),
+        OperatorPlan::Windowed(plan) => Some(Operator::Windowed(Box::new(WindowOperator::new(plan.clone())?))),
+        OperatorPlan::Over(plan) => Some(Operator::Over(Box::new(OverOperator::new(plan.clone())?))),
+        OperatorPlan::Session(plan) => Some(Operator::Session(Box::new(SessionOperator::new(plan.clone())?))),
+        OperatorPlan::Latest(_) => None,
+    })
+}
+
 impl Shard {
     pub(super) fn new(
         plan: &Plan,
@@ -100,13 +112,7 @@ impl Shard {
         workers: usize,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TopologyError> {
-        let operator = match &stage.operator {
-            OperatorPlan::Join(join) => Some(Operator::Join(Box::new(JoinOperator::new(join.clone())))),
-            OperatorPlan::Windowed(plan) => Some(Operator::Windowed(Box::new(WindowOperator::new(plan.clone())?))),
-            OperatorPlan::Over(plan) => Some(Operator::Over(Box::new(OverOperator::new(plan.clone())?))),
-            OperatorPlan::Session(plan) => Some(Operator::Session(Box::new(SessionOperator::new(plan.clone())?))),
-            OperatorPlan::Latest(_) => None,
-        };
+        let operator = operator_of(&stage.operator)?;
         let wait = operator.as_ref().and_then(Operator::wait);
         let behind = match operator {
             Some(Operator::Windowed(_) | Operator::Session(_)) => MILLISECOND,
@@ -167,6 +173,15 @@ impl Shard {
         }
         self.number(out);
         Ok(())
+    }
+
+    /// Goes over to other versions, as stage `index`: rows that come from now on are theirs.
+    pub(super) fn go_over(&mut self, index: usize, parts: &mut Parts) {
+        parts.stage(index, &mut self.fronts, |other| match &mut self.held {
+            Held::Whole(operator) => operator.go_over(other),
+            Held::Paged(paged) => paged.go_over(other),
+            Held::Latest(_) | Held::Gone => {}
+        });
     }
 
     /// Says of parts that are of one shard which one that is.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::activation::Activation;
 use super::board::{Board, StateOfView};
 use super::message::{Begin, Message, Output};
 use super::paging::Pager;
@@ -28,12 +29,13 @@ pub(super) struct Stages {
     /// The views' names.
     names: Vec<String>,
     /// What the shards are to export at the barriers to come.
-    begun: BTreeMap<u64, Option<Arc<[bool]>>>,
+    begun: BTreeMap<u64, Begin>,
     /// The epoch whose state is being given out.
     exporting: Option<Exporting>,
     /// Keeps state within a limit; none: there is none.
     pager: Option<Pager>,
     board: Arc<Board>,
+    worker: usize,
 }
 
 /// State that is being given out.
@@ -41,6 +43,8 @@ struct Exporting {
     epoch: u64,
     /// Which stages give all of it.
     whole: Arc<[bool]>,
+    /// What is gone over to behind it.
+    activation: Option<Arc<Activation>>,
     /// The next stage, and whether it has begun.
     stage: usize,
     begun: bool,
@@ -75,6 +79,7 @@ impl Stages {
             exporting: None,
             pager,
             board,
+            worker,
         })
     }
 
@@ -95,7 +100,7 @@ impl Stages {
 
     /// An epoch has begun, whose barriers are on their way.
     pub(super) fn begin(&mut self, begin: Begin) {
-        self.begun.insert(begin.epoch, begin.whole);
+        self.begun.insert(begin.epoch, begin);
     }
 
     /// Takes a message of one sender; its barriers are the exchange's.
@@ -180,10 +185,12 @@ impl Stages {
     /// state that is in slices only so much as goes together: true once that is all.
     pub(super) fn end(&mut self, epoch: u64, results: &mut Results) -> bool {
         if self.exporting.is_none() {
-            let whole = self.begun.remove(&epoch).flatten();
+            let begun = self.begun.remove(&epoch);
+            let (whole, activation) = begun.map_or((None, None), |begin| (begin.whole, begin.activation));
             // Where no state is kept none is given out.
             let stage = if whole.is_some() { 0 } else { self.stages.len() };
-            self.exporting = Some(Exporting { epoch, whole: whole.unwrap_or_default(), stage, begun: false });
+            self.exporting =
+                Some(Exporting { epoch, whole: whole.unwrap_or_default(), activation, stage, begun: false });
         }
         self.export(results);
         self.exporting.is_none()
@@ -237,7 +244,12 @@ impl Stages {
         if let Some(pager) = &mut self.pager {
             pager.forget_changes(&mut self.stages);
         }
-        results.outputs.push(Output::ShardDone { epoch: exporting.epoch });
+        if let Some(activation) = &exporting.activation {
+            activation.with(self.worker, |parts| {
+                self.stages.iter_mut().enumerate().for_each(|(index, shard)| shard.go_over(index, parts));
+            });
+        }
+        results.outputs.push(Output::ShardDone { epoch: exporting.epoch, activation: exporting.activation });
     }
 
     /// Takes a step of a round of a stage that this lane leads to; false where there is none to take. Barriers wait for

@@ -280,6 +280,9 @@ impl Worker {
                 self.exchange.give(Output::State { stage, parts, whole });
             }
         }
+        if let Some(activation) = &begin.activation {
+            activation.with(self.number, |parts| self.reading.go_over(parts));
+        }
         self.exchange.begin(|| Message::Barrier(begin.epoch));
         self.stages.begin(begin);
         Ok(())

@@ -18,7 +18,7 @@ use super::limits::{Host, MAX_ROWS};
 use super::signature;
 use crate::engine::aggregate::{Aggregate, AggregateFactory, AggregateSignature, Updated};
 use crate::engine::pieces::{self, PieceState};
-use crate::engine::udf::CallError;
+use crate::engine::udf::{CallError, Grant, Meter};
 use crate::record::{ColumnType, Columns, Rejection};
 use crate::time::Micros;
 
@@ -175,8 +175,12 @@ impl Aggregate for Adapter {
         pieces::concat(parts?, &self.shape.output_fields)
     }
 
-    fn grant_time(&mut self, factor: u32) {
-        self.bound.grant_time(factor);
+    fn grant_time(&mut self, grant: Grant) {
+        self.bound.grant_time(grant);
+    }
+
+    fn meter(&self) -> Meter {
+        self.bound.meter()
     }
 
     fn memory(&self) -> Option<usize> {

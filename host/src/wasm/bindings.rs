@@ -7,6 +7,7 @@
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "udf",
+    imports: { default: trappable },
     ownership: Borrowing { duplicate_if_necessary: true },
     additional_derives: [PartialEq],
 });

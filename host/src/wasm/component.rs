@@ -19,6 +19,7 @@ use super::signature;
 use super::transform::{self, TransformInterface};
 use crate::engine::aggregate::AggregateFactory;
 use crate::engine::transform::TransformFactory;
+use crate::engine::udf::Grant;
 
 /// The package of the contract, and the version of it that this host serves; any later 0.1 fits.
 const PACKAGE: &str = "millrace:feature/";
@@ -138,7 +139,7 @@ impl Component {
             limits,
             log: GuestLog::new(name.clone(), self.0.engine.ticks()),
             name,
-            _engine: self.0.engine.clone(),
+            engine: self.0.engine.clone(),
         })
     }
 }
@@ -156,7 +157,7 @@ fn hold<I: Interface>(engine: &Engine, pre: &InstancePre<Host>, digest: &str) ->
     let mut sandbox = Sandbox::new(pre, &limits, log).map_err(ComponentError::Names)?;
     let instance = sandbox.instance();
     let guest = I::load(&indices, sandbox.store(), &instance).map_err(misshapen)?;
-    let names = sandbox.call(1, |store| I::names(&guest, store)).map_err(ComponentError::Names)?;
+    let names = sandbox.call(Grant::WHOLE, |store| I::names(&guest, store)).map_err(ComponentError::Names)?;
     check_names(&names).map_err(|reason| ComponentError::BadNames { interface, reason })?;
     Ok(Held { indices: Some(indices), names })
 }

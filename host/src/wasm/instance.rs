@@ -13,9 +13,9 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 use super::bindings::millrace::feature::columns::FieldParam;
 use super::convert::Breach;
 use super::engine::{Engine, TICK};
-use super::limits::{GuestLog, Host, Limits, cut};
+use super::limits::{GuestLog, Host, Limits, MAX_LINES, cut};
 use super::signature::Format;
-use crate::engine::udf::CallError;
+use crate::engine::udf::{CallError, Grant, Meter};
 
 /// A deadline that is never met, and yet may be added to the present.
 const FOREVER: u64 = u64::MAX / 2;
@@ -36,7 +36,7 @@ impl Sandbox {
         store.set_epoch_deadline(ticks(limits.time));
         match pre.instantiate(&mut store) {
             Ok(instance) => Ok(Self { store, instance, limits: *limits }),
-            Err(error) => Err(fault(&error, store.data_mut(), limits, 1).unwrap_or_else(|| {
+            Err(error) => Err(fault(&error, store.data_mut(), limits, Grant::WHOLE).unwrap_or_else(|| {
                 CallError::Host(if error.is::<PoolConcurrencyLimitError>() {
                     "there are more instances than the engine has room for".into()
                 } else {
@@ -54,20 +54,21 @@ impl Sandbox {
         &mut self.store
     }
 
-    /// Runs `call` with `factor` times the time limit. After an error the instance must not be called again.
+    /// Runs `call` with so much of the time limit. After an error the instance must not be called again.
     pub(super) fn call<R>(
         &mut self,
-        factor: u32,
+        grant: Grant,
         call: impl FnOnce(&mut Store<Host>) -> wasmtime::Result<R>,
     ) -> Result<R, CallError> {
         let host = self.store.data_mut();
         host.memory_denied = false;
         host.last_words = None;
-        self.store.set_epoch_deadline(ticks(self.limits.time.saturating_mul(factor)));
+        host.lines = 0;
+        self.store.set_epoch_deadline(ticks(grant.of(self.limits.time)));
         call(&mut self.store).map_err(|error| {
             let limits = &self.limits;
             // What is not a trap comes from reading what the guest hands over, as a result or a line of log.
-            fault(&error, self.store.data_mut(), limits, factor).unwrap_or_else(|| {
+            fault(&error, self.store.data_mut(), limits, grant).unwrap_or_else(|| {
                 let bytes = limits.bytes;
                 CallError::Contract(format!(
                     "what it hands over cannot be read within {bytes} bytes: {}",
@@ -85,13 +86,16 @@ fn ticks(time: Duration) -> u64 {
 }
 
 /// What a trap was, or a denial of memory; none if `error` is neither.
-fn fault(error: &wasmtime::Error, host: &mut Host, limits: &Limits, factor: u32) -> Option<CallError> {
+fn fault(error: &wasmtime::Error, host: &mut Host, limits: &Limits, grant: Grant) -> Option<CallError> {
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {
-        return Some(CallError::TimedOut(format!("{:?}", limits.time.saturating_mul(factor))));
+        return Some(CallError::TimedOut(format!("{:?}", grant.of(limits.time))));
     }
     if host.memory_denied {
         return Some(CallError::OutOfMemory(limits.memory));
+    }
+    if host.lines > MAX_LINES {
+        return Some(CallError::Contract(format!("it logs more than {MAX_LINES} lines in a call")));
     }
     let trap = trap?.to_string();
     let what = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
@@ -144,7 +148,7 @@ pub(super) struct Binding<I: Interface> {
     pub(super) limits: Limits,
     pub(super) log: Arc<GuestLog>,
     /// Whoever made the engine may let go of it: its timer has to run as long as instances can be called.
-    pub(super) _engine: Engine,
+    pub(super) engine: Engine,
 }
 
 struct Live<I: Interface> {
@@ -174,7 +178,7 @@ impl<I: Interface> Binding<I> {
             .map(|Format { name, format, nullable }| FieldParam { name, format, nullable: *nullable })
             .collect();
         let Live { sandbox, guest } = &mut live;
-        let bound = sandbox.call(1, |store| I::bind(guest, store, &self.name, &input, &self.options))?;
+        let bound = sandbox.call(Grant::WHOLE, |store| I::bind(guest, store, &self.name, &input, &self.options))?;
         Ok(bound.map_err(cut).map(|signature| (live, signature)))
     }
 
@@ -189,14 +193,14 @@ pub(super) struct Bound<I: Interface> {
     binding: Arc<Binding<I>>,
     signature: Arc<I::Signature>,
     live: Option<Live<I>>,
-    /// What the time limit is multiplied by, until [`Bound::end_grant`].
-    factor: u32,
+    /// How much of the time limit calls are given, until [`Bound::end_grant`].
+    grant: Grant,
 }
 
 impl<I: Interface> Bound<I> {
     /// Starts and binds an instance, whose signature must be the one that is known.
     pub(super) fn start(binding: Arc<Binding<I>>, signature: Arc<I::Signature>) -> Result<Self, CallError> {
-        let mut bound = Self { binding, signature, live: None, factor: 1 };
+        let mut bound = Self { binding, signature, live: None, grant: Grant::WHOLE };
         bound.live = Some(bound.fresh()?);
         Ok(bound)
     }
@@ -222,12 +226,17 @@ impl<I: Interface> Bound<I> {
         self.live.as_ref().map(|live| live.sandbox.store.data().memory_used())
     }
 
-    pub(super) fn grant_time(&mut self, factor: u32) {
-        self.factor = factor;
+    pub(super) fn grant_time(&mut self, grant: Grant) {
+        self.grant = grant;
     }
 
     pub(super) fn end_grant(&mut self) {
-        self.factor = 1;
+        self.grant = Grant::WHOLE;
+    }
+
+    /// What the time of calls is measured by.
+    pub(super) fn meter(&self) -> Meter {
+        Meter::new(self.binding.engine.ticks(), TICK, self.binding.limits.time)
     }
 
     /// Calls the guest with `call` and reads its result with `read`. The instance outlives the call only if the guest
@@ -242,7 +251,7 @@ impl<I: Interface> Bound<I> {
             None => self.fresh()?,
         };
         let Live { sandbox, guest } = &mut live;
-        let result = match sandbox.call(self.factor, |store| call(guest, store))? {
+        let result = match sandbox.call(self.grant, |store| call(guest, store))? {
             Ok(returned) => read(returned).map_err(|breach| CallError::Contract(breach.0))?,
             Err(words) => {
                 self.live = Some(live);
@@ -263,7 +272,7 @@ mod tests {
         let mut host = Host::new(&limits, GuestLog::new("clean".into(), Arc::default()));
         host.memory_denied = denied;
         host.last_words = words.map(str::to_owned);
-        fault(&error, &mut host, &limits, 3).map(|fault| fault.to_string())
+        fault(&error, &mut host, &limits, Grant { times: 3, of: 1 }).map(|fault| fault.to_string())
     }
 
     #[test]

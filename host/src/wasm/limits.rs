@@ -18,6 +18,9 @@ const MAX_TEXT: usize = 2_048;
 const LOG_LINES: u64 = 20;
 const LOG_WINDOW: u64 = 100;
 
+/// Lines of log that one call may write, kept or not: two for each row that it may have. Each costs a call of the host.
+pub(super) const MAX_LINES: usize = 2 * MAX_ROWS;
+
 /// What one UDF may use. All of it is an option of the UDF in the project file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -56,6 +59,8 @@ pub(super) struct Host {
     pub(super) memory_denied: bool,
     /// The last line that the guest logged as an error since the call began: what it said before a trap.
     pub(super) last_words: Option<String>,
+    /// Lines that the guest logged since the call began.
+    pub(super) lines: usize,
     log: Arc<GuestLog>,
 }
 
@@ -67,6 +72,7 @@ impl Host {
             memory_taken: 0,
             memory_denied: false,
             last_words: None,
+            lines: 0,
             log,
         }
     }
@@ -116,12 +122,15 @@ impl wasmtime::ResourceLimiter for Host {
 }
 
 impl log::Host for Host {
-    fn log(&mut self, level: log::Level, message: String) {
+    fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.lines += 1;
+        wasmtime::ensure!(self.lines <= MAX_LINES, "more than {MAX_LINES} lines of log in a call");
         let message = cut(message);
         self.log.write(level, &message);
         if level == log::Level::Error {
             self.last_words = Some(message);
         }
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use super::limits::{Host, Limits, MAX_ROWS};
 use super::signature;
 use crate::engine::pieces;
 use crate::engine::transform::{Transform, TransformFactory, TransformSignature, Transformed};
-use crate::engine::udf::CallError;
+use crate::engine::udf::{CallError, Grant, Meter};
 use crate::record::{ColumnType, Columns};
 
 /// The contract's `transform`.
@@ -109,8 +109,12 @@ impl Transform for Adapter {
         result
     }
 
-    fn grant_time(&mut self, factor: u32) {
-        self.bound.grant_time(factor);
+    fn grant_time(&mut self, grant: Grant) {
+        self.bound.grant_time(grant);
+    }
+
+    fn meter(&self) -> Meter {
+        self.bound.meter()
     }
 
     fn memory(&self) -> Option<usize> {

@@ -37,6 +37,11 @@ fn udfs_in_c_are_begun_built_and_tested() {
 }
 
 #[test]
+fn udfs_in_cpp_are_begun_built_and_tested() {
+    author("c++", "readme-c-1");
+}
+
+#[test]
 fn udfs_in_go_are_begun_built_and_tested() {
     author("go", "readme-go-1");
 }

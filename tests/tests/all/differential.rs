@@ -227,6 +227,7 @@ fn run_once(data: &Path, plan: &Arc<Plan>, sources: &[Stream; 2], way: &Way, cut
             opener,
             state,
             reserve: Reserve::new(0),
+            udfs: std::collections::BTreeMap::new(),
         });
         let running = running.unwrap();
         let (stop, stopped) = watch::channel(false);

@@ -27,7 +27,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// Libraries, and the modules that may name them.
-const LIBRARIES: [(&str, &[&str]); 15] = [
+const LIBRARIES: [(&str, &[&str]); 18] = [
     ("libc", &["failpoint"]),
     ("rustix", &["room"]),
     ("wasmtime", &["wasm"]),
@@ -41,6 +41,9 @@ const LIBRARIES: [(&str, &[&str]); 15] = [
     ("protox", &["engine", "config"]),
     ("axum", &["config", "serve", "cli"]),
     ("tokio", &["source", "sink", "store", "simulate", "topology", "serve", "cli"]),
+    ("rustls", &["serve", "cli"]),
+    ("tokio_rustls", &["serve", "cli"]),
+    ("utoipa", &["serve", "cli"]),
     ("anyhow", &["cli"]),
     ("clap", &["simulate", "cli"]),
 ];

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
 
+mod activation;
 mod aggregates;
 mod authoring;
 mod bad_input;
@@ -9,6 +10,7 @@ mod cases;
 mod conformance;
 mod crash;
 mod dead_letters;
+mod deploy;
 mod differential;
 mod drivers;
 mod durable;

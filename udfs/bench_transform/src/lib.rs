@@ -1,8 +1,8 @@
-//! What the boundary costs: one piece of work written three ways, and the crossing alone.
+//! What the boundary costs: one piece of work written three ways, the crossing alone, and an aggregate.
 //!
 //! `value: float64`, `flag: boolean`, `text: utf8` → the same names. [`work`] and [`work_owned`] are the closures, to
 //! run natively beside [`row_closure()`] and [`row_closure_owned()`]; [`vectorised()`] is the same work over whole
-//! columns; [`Passthrough`] hands back the buffers that it got.
+//! columns; [`Passthrough`] hands back the buffers that it got; [`Mean`] folds `value` alone.
 
 use millrace_sdk::prelude::*;
 use millrace_sdk::{NoOptions, Transform, Wanted, wire};
@@ -116,7 +116,41 @@ impl Transform for Passthrough {
     }
 }
 
-millrace_sdk::export! { transforms: [row_closure, row_closure_owned, vectorised, Passthrough] }
+/// What is averaged.
+#[derive(Input)]
+pub struct Value {
+    value: f64,
+}
+
+/// The state of a mean.
+#[derive(State, Default)]
+pub struct Mean {
+    sum: f64,
+    count: i64,
+}
+
+#[aggregate]
+impl Aggregate for Mean {
+    type Input = Value;
+    type Output = Option<f64>;
+
+    fn update(&mut self, row: Value) {
+        self.sum += row.value;
+        self.count += 1;
+    }
+
+    fn merge(&mut self, later: &Self) {
+        self.sum += later.sum;
+        self.count += later.count;
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "no benchmark has 2^53 rows")]
+    fn evaluate(&self, _window: Window) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+millrace_sdk::export! { transforms: [row_closure, row_closure_owned, vectorised, Passthrough], aggregates: [Mean] }
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use form_urlencoded::Serializer;
 use millrace::serve::admin::{LetterPage, LetterView, SelectionText, choose};
 
 use super::super::closed_pipe;
+use super::super::held::TokenArgs;
 use super::super::project::ProjectArgs;
 use super::table::Table;
 use super::{Letters, Which};
@@ -29,6 +30,9 @@ pub(super) struct ListArgs {
     project: ProjectArgs,
 
     #[command(flatten)]
+    token: TokenArgs,
+
+    #[command(flatten)]
     which: Which,
 
     /// At most this many, the oldest first
@@ -42,7 +46,7 @@ pub(super) struct ListArgs {
 
 /// Prints them, the oldest first.
 pub(super) fn list(args: &ListArgs) -> Result<()> {
-    let letters = super::open(&args.project)?;
+    let letters = super::open(&args.project, &args.token)?;
     let text = args.which.text();
     let mut out = BufWriter::new(stdout().lock());
     let mut table = (!args.json && stdout().is_terminal()).then(Table::default);

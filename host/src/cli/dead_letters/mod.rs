@@ -14,7 +14,7 @@ use millrace::serve::admin::SelectionText;
 use millrace::store::dead_letter::DeadLetterReader;
 use millrace::time::{Clock, SystemClock};
 
-use super::held::{Client, Holder, holder};
+use super::held::{Client, Holder, TokenArgs, holder};
 use super::project::ProjectArgs;
 
 /// List a project's dead letters, show one, and replay them
@@ -78,9 +78,9 @@ pub(super) fn dead_letters(args: &DeadLettersArgs) -> Result<()> {
     }
 }
 
-fn open(project: &ProjectArgs) -> Result<Letters> {
+fn open(project: &ProjectArgs, token: &TokenArgs) -> Result<Letters> {
     let (Project { data_dir, .. }, _) = project.read()?;
-    match holder(&data_dir)? {
+    match holder(&data_dir, token)? {
         Holder::Process(client) => Ok(Letters::Process(client)),
         nobody => {
             let folder = data_dir.join("dead-letters");

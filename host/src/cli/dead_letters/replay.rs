@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use millrace::serve::admin::{ReplayReport, ReplayRequest};
 
+use super::super::held::TokenArgs;
 use super::super::project::ProjectArgs;
 use super::{Letters, Which};
 
@@ -23,6 +24,9 @@ Examples:
 pub(super) struct ReplayArgs {
     #[command(flatten)]
     project: ProjectArgs,
+
+    #[command(flatten)]
+    token: TokenArgs,
 
     /// Only these, by their numbers
     #[arg(long = "id", value_name = "ID")]
@@ -50,7 +54,7 @@ pub(super) struct ReplayArgs {
 
 /// Has them handed in, and says what came of it.
 pub(super) fn replay(args: &ReplayArgs) -> Result<()> {
-    let Letters::Process(client) = super::open(&args.project)? else {
+    let Letters::Process(client) = super::open(&args.project, &args.token)? else {
         bail!("nobody runs the project, and a replay goes to the process that does: start it with `millrace run`");
     };
     let Which { reason, source, view, since } = args.which.clone();

@@ -7,6 +7,7 @@ use clap::Args;
 use millrace::serve::admin::LetterView;
 
 use super::super::closed_pipe;
+use super::super::held::TokenArgs;
 use super::super::project::ProjectArgs;
 use super::Letters;
 
@@ -23,6 +24,9 @@ pub(super) struct ShowArgs {
     #[command(flatten)]
     project: ProjectArgs,
 
+    #[command(flatten)]
+    token: TokenArgs,
+
     /// Its number, as `list` prints it
     id: u64,
 
@@ -37,7 +41,7 @@ pub(super) struct ShowArgs {
 
 /// Prints it.
 pub(super) fn show(args: &ShowArgs) -> Result<()> {
-    let letter: LetterView = match super::open(&args.project)? {
+    let letter: LetterView = match super::open(&args.project, &args.token)? {
         Letters::Process(client) => client.get(&format!("/v1/dead-letters/{}", args.id))?,
         Letters::Folder { reader, .. } => {
             let letter = reader.get(args.id)?;

@@ -54,7 +54,7 @@ fn run(language: Language, folder: &Path, sdk: &Path, made: &Path) -> Result<()>
     let this = std::env::current_exe().context("where this program is")?;
     let script = sdk.join("guest-sdk").join("build");
     let mut command = Command::new("bash");
-    command.arg(&script).arg(language.name()).arg(folder).arg(made);
+    command.arg(&script).arg(language.sdk()).arg(folder).arg(made);
     command.env("MILLRACE_COMPONENT", format!("{} udf component", this.display())).stdin(Stdio::null());
     let status = command.status().context("bash, which runs the build")?;
     if !status.success() {

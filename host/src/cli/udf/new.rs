@@ -77,7 +77,7 @@ pub(super) fn new(args: &NewArgs) -> Result<()> {
         ("{{name}}", name),
         ("{{Type}}", &capital),
         ("{{a_kind}}", a_kind),
-        ("{{language}}", args.lang.name()),
+        ("{{sdk}}", args.lang.sdk()),
         ("{{Language}}", args.lang.said()),
         ("{{source}}", &source),
     ];

@@ -27,9 +27,11 @@ pub(super) enum Language {
     Javascript,
     /// Go
     Go,
-    /// C, and C++
-    #[value(alias = "cpp", alias = "c++")]
+    /// C
     C,
+    /// C++
+    #[value(alias = "c++")]
+    Cpp,
 }
 
 impl Language {
@@ -41,6 +43,15 @@ impl Language {
             Self::Javascript => "javascript",
             Self::Go => "go",
             Self::C => "c",
+            Self::Cpp => "cpp",
+        }
+    }
+
+    /// The folder of its SDK, which two languages may share, and the name of what builds it.
+    pub(super) fn sdk(self) -> &'static str {
+        match self {
+            Self::Cpp => Self::C.name(),
+            other => other.name(),
         }
     }
 
@@ -52,6 +63,7 @@ impl Language {
             Self::Javascript => "TypeScript",
             Self::Go => "Go",
             Self::C => "C",
+            Self::Cpp => "C++",
         }
     }
 
@@ -63,6 +75,7 @@ impl Language {
             Self::Javascript => format!("{name}.ts"),
             Self::Go => "main.go".into(),
             Self::C => format!("{name}.c"),
+            Self::Cpp => format!("{name}.cpp"),
         }
     }
 
@@ -80,7 +93,7 @@ impl Language {
 /// untouched, so that nothing is built anew for it.
 pub(super) fn lay(language: Language, project: &Path) -> Result<PathBuf> {
     let folder = project.join(FOLDER);
-    let own = format!("guest-sdk/{}/", language.name());
+    let own = format!("guest-sdk/{}/", language.sdk());
     let wanted = |path: &str| {
         path.starts_with(&own)
             || path.starts_with("wit/")

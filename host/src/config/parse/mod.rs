@@ -9,6 +9,7 @@ mod join;
 mod like;
 mod output;
 mod schema;
+mod serve;
 mod settings;
 mod source;
 mod udf;
@@ -75,7 +76,7 @@ pub(super) fn project(mut root: Table, folder: &Path, reports: &Reports) -> (Pro
     let broken = like::resolve(&mut root, reports);
     let mut document = Section::root(&root, reports);
     let (name, data_dir) = project_section(&mut document);
-    let serve = settings::serve(&mut document);
+    let serve = serve::serve(&mut document, folder);
     let runtime = settings::runtime(&mut document);
     let checkpoint = settings::checkpoint(&mut document);
     let dead_letters = settings::dead_letters(&mut document);

@@ -1,10 +1,9 @@
-//! The sections that every project has, said or not: `[serve] [runtime] [checkpoint] [dead-letters] [online]`.
+//! The sections that every project has, said or not: `[runtime] [checkpoint] [dead-letters] [online]`.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::super::diagnostics::Spanned;
-use super::super::project::{Checkpoint, DeadLetters, Layout, Online, OnlineClock, OnlineStore, Runtime, Serve};
+use super::super::project::{Checkpoint, DeadLetters, Layout, Online, OnlineClock, OnlineStore, Runtime};
 use super::super::section::{Section, Value};
 
 /// The least that makes sense for kept dead letters.
@@ -25,46 +24,6 @@ const MIN_FREE: u64 = 64 << 20;
 
 /// More than that is a slip.
 const MOST_FREE: u64 = 1 << 50;
-
-pub(super) fn serve(document: &mut Section<'_>) -> Serve {
-    let span = document.span;
-    let default = |port| Spanned::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), span);
-    let mut serve = Serve { http: default(6566), admin: None };
-    let Some(mut section) = document.get("serve").and_then(|value| value.section()) else { return serve };
-    let http = section.get("http").and_then(|value| address(&value));
-    serve.http = http.unwrap_or(serve.http);
-    serve.admin = section.get("admin").and_then(|value| loopback(&value));
-    section.not_yet("tokens", "tokens are");
-    section.finish();
-    serve
-}
-
-/// Whoever reaches the admin address may replay dead letters, and nobody is asked who he is.
-fn loopback(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
-    let address = address(value)?;
-    if address.value.ip().is_loopback() {
-        return Some(address);
-    }
-    value.error(format!(
-        "`{}` must be a loopback address such as \"127.0.0.1:6567\": whoever reaches it may replay dead letters, and \
-         tokens are not supported yet",
-        value.name
-    ));
-    None
-}
-
-fn address(value: &Value<'_>) -> Option<Spanned<SocketAddr>> {
-    let text = value.string()?;
-    let numeric =
-        text.strip_prefix("localhost:").map_or_else(|| text.value.clone(), |port| format!("127.0.0.1:{port}"));
-    match numeric.parse() {
-        Ok(address) => Some(Spanned::new(address, text.span)),
-        Err(_) => {
-            value.error(format!("`{}` must be an address and a port such as \"127.0.0.1:6566\"", value.name));
-            None
-        }
-    }
-}
 
 pub(super) fn runtime(document: &mut Section<'_>) -> Runtime {
     let mut runtime =

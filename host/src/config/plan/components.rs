@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 
+use super::Choices;
 use crate::config::diagnostics::{Diagnostics, Spanned};
 use crate::config::project::{JsonObject, Project, Udf};
 use crate::engine::aggregate::AggregateFactory;
 use crate::engine::transform::TransformFactory;
+use crate::engine::verdict::{OnTrial, Verdict};
 use crate::wasm::{Component, Engine, Limits};
 
 /// No component that anybody ships is larger.
@@ -17,17 +19,29 @@ const MAX_COMPONENT: u64 = 512 << 20;
 
 /// The components that could be loaded, by the UDF's name.
 pub(super) struct Components<'a> {
-    loaded: BTreeMap<&'a str, (&'a Udf, Component)>,
+    loaded: BTreeMap<&'a str, Loaded<'a>>,
+}
+
+struct Loaded<'a> {
+    udf: &'a Udf,
+    component: Component,
+    /// Where it is said that it is to be withdrawn; none where nothing can take its place.
+    verdict: Option<Arc<Verdict>>,
 }
 
 impl<'a> Components<'a> {
     /// Loads all of them; those that cannot be are errors at the place that names the file.
-    pub(super) fn load(project: &'a Project, engine: &Engine, errors: &mut Diagnostics) -> Self {
+    pub(super) fn load(project: &'a Project, engine: &Engine, choices: &Choices, errors: &mut Diagnostics) -> Self {
         let mut loaded = BTreeMap::new();
         for udf in &project.udfs {
-            match load(udf, engine) {
+            let choice = choices.get(&udf.name.value).cloned().unwrap_or_default();
+            let component = match &choice.component {
+                Some(bytes) => engine.load(bytes).map_err(|error| format!("the version that was activated: {error}")),
+                None => load(udf, engine),
+            };
+            match component {
                 Ok(component) => {
-                    loaded.insert(udf.name.value.as_str(), (udf, component));
+                    loaded.insert(udf.name.value.as_str(), Loaded { udf, component, verdict: choice.verdict });
                 }
                 Err(message) => errors.error(udf.component.span, message),
             }
@@ -44,10 +58,14 @@ impl<'a> Components<'a> {
         options: &Spanned<JsonObject>,
         errors: &mut Diagnostics,
     ) -> Option<Arc<dyn TransformFactory>> {
-        let (udf, component) = self.loaded.get(name.value.as_str())?;
+        let Loaded { udf, component, verdict } = self.loaded.get(name.value.as_str())?;
         let export = udf.export.as_ref().map(|export| export.value.as_str());
         let bound = component.transform(export, input, &laid_over(udf, options), limits(udf));
-        bound.map_err(|error| errors.error(name.span, format!("UDF {}: {error}", name.value))).ok()
+        let bound = bound.map_err(|error| errors.error(name.span, format!("UDF {}: {error}", name.value))).ok()?;
+        Some(match verdict {
+            Some(verdict) => Arc::new(OnTrial::<dyn TransformFactory>::new(bound, verdict.clone())),
+            None => bound,
+        })
     }
 
     /// Binds an aggregate for one use, likewise.
@@ -59,10 +77,20 @@ impl<'a> Components<'a> {
         options: &Spanned<JsonObject>,
         errors: &mut Diagnostics,
     ) -> Option<Arc<dyn AggregateFactory>> {
-        let (udf, component) = self.loaded.get(name)?;
+        let Loaded { udf, component, verdict } = self.loaded.get(name)?;
         let export = udf.export.as_ref().map(|export| export.value.as_str());
         let bound = component.aggregate(export, input, &laid_over(udf, options), limits(udf));
-        bound.map_err(|error| errors.error(place.span, format!("UDF {name}: {error}"))).ok()
+        let bound = bound.map_err(|error| errors.error(place.span, format!("UDF {name}: {error}"))).ok()?;
+        Some(match verdict {
+            Some(verdict) => Arc::new(OnTrial::<dyn AggregateFactory>::new(bound, verdict.clone())),
+            None => bound,
+        })
+    }
+
+    /// The digest of each.
+    pub(super) fn digests(&self) -> BTreeMap<String, String> {
+        let digest = |(name, loaded): (&&str, &Loaded<'_>)| ((*name).to_owned(), loaded.component.digest().to_owned());
+        self.loaded.iter().map(digest).collect()
     }
 }
 

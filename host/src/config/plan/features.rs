@@ -63,9 +63,10 @@ impl Features {
             // A frame is bounded by what it holds, and no state has to keep the newest rows.
             Window::Over { range, rows } => {
                 let rows = [rows, used.rows].into_iter().flatten().min();
-                (self.aggregate(&AggregateUse { rows: None, ..used.clone() }, steps)?, Window::Over { range, rows })
+                let used = AggregateUse { rows: None, ..used.clone() };
+                (self.aggregate(&used, Folds::InOrder, steps)?, Window::Over { range, rows })
             }
-            _ => (self.aggregate(used, steps)?, own),
+            _ => (self.aggregate(used, Folds::AsRowsCome, steps)?, own),
         };
         let value = (index, own);
         let known = self.values.iter().position(|known| *known == value);
@@ -99,8 +100,8 @@ impl Features {
     }
 
     /// The aggregate of a use: one that is there already, or a new one.
-    fn aggregate(&mut self, used: &AggregateUse, steps: &mut Steps<'_>) -> Option<usize> {
-        let identity = identity(used);
+    fn aggregate(&mut self, used: &AggregateUse, folds: Folds, steps: &mut Steps<'_>) -> Option<usize> {
+        let identity = format!("{folds:?} {}", identity(used));
         if let Some(known) = self.identities.iter().position(|known| *known == identity) {
             return Some(known);
         }
@@ -123,16 +124,15 @@ impl Features {
                 steps.components.aggregate(name, &used.aggregate, &fields, &used.options, steps.errors)?
             }
         };
-        let factory = match used.rows {
+        // One that wants its rows in order has all of them kept until it is asked for its value.
+        let all = (factory.signature().ordered && folds == Folds::AsRowsCome).then_some(u32::MAX);
+        let kept = used.rows.or(all);
+        let factory = match kept {
             None => factory,
             Some(rows) => kept_rows(factory, rows, &fields, &offered, used, steps)?,
         };
-        if factory.signature().ordered {
-            steps.errors.error(used.aggregate.span, "an aggregate that wants its rows ordered is not supported yet");
-            return None;
-        }
         let mut inputs = Vec::new();
-        let own = matches!(used.aggregate.value, AggregateName::BuiltIn(_)) || used.rows.is_some();
+        let own = matches!(used.aggregate.value, AggregateName::BuiltIn(_)) || kept.is_some();
         for name in &factory.signature().input {
             inputs.push(match offered.iter().find(|(known, _, _)| known == name) {
                 Some((_, expression, place)) => InputRef::Column(self.input(expression.clone(), *place, steps)?),
@@ -190,7 +190,16 @@ fn offered(used: &AggregateUse, steps: &mut Steps<'_>) -> Option<Vec<(String, Ex
     }
 }
 
-/// An aggregate over the newest rows alone.
+/// How a window has an aggregate fold rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Folds {
+    /// In the order of event time, once the watermark has passed them.
+    InOrder,
+    /// In the order in which they come.
+    AsRowsCome,
+}
+
+/// An aggregate over the newest rows alone, in the order of event time.
 fn kept_rows(
     factory: Arc<dyn AggregateFactory>,
     rows: u32,
@@ -202,7 +211,8 @@ fn kept_rows(
     // Rows are ordered by columns of these names.
     let taken = |name: &str, sql: &str| hidden(name).is_some() && !(name == EVENT_TIMESTAMP && sql == EVENT_TIMESTAMP);
     if let Some((name, _, place)) = offered.iter().find(|(name, expression, _)| taken(name, expression.sql())) {
-        let message = format!("with `rows`, `{name}` is what orders them: give this input another name");
+        let why = if used.rows.is_some() { "with `rows`" } else { "in an aggregate that wants its rows ordered" };
+        let message = format!("{why}, `{name}` is what orders them: give this input another name");
         steps.errors.error(*place, message);
         return None;
     }

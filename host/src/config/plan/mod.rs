@@ -19,6 +19,7 @@ mod upstream;
 mod version;
 mod view;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use crate::engine::dedup::DedupPlan;
 use crate::engine::front::{FrontPlan, TransformStep};
 use crate::engine::join::JoinPlan;
 use crate::engine::latest::LatestPlan;
+use crate::engine::verdict::Verdict;
 use crate::engine::window::over::OverPlan;
 use crate::engine::window::plan::WindowPlan;
 use crate::engine::window::session::SessionPlan;
@@ -57,6 +59,8 @@ pub struct Plan {
     pub views: Vec<ViewPlan>,
     /// The services whose combined rows go somewhere.
     pub services: Vec<ServicePlan>,
+    /// The digest of each UDF's component, by its name.
+    pub udfs: BTreeMap<String, String>,
 }
 
 impl Plan {
@@ -166,6 +170,10 @@ pub struct ViewPlan {
     pub digests: Vec<String>,
     /// The hash of its resolved definition, its UDFs and the engine's semantics.
     pub version: String,
+    /// The same with what its UDFs take, keep and give in place of their digests: what decides whether kept state is its.
+    pub definition: String,
+    /// What each of its UDFs takes, keeps and gives.
+    pub signatures: BTreeSet<String>,
 }
 
 /// A service with outputs, resolved.
@@ -201,14 +209,39 @@ pub enum OutputTarget {
     Subscribers,
 }
 
+/// What runs of a UDF in place of what the project file says.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// The component; none: the one that the project file names.
+    pub component: Option<Arc<[u8]>>,
+    /// Where it says that it is to be withdrawn; none where no version can take its place.
+    pub verdict: Option<Arc<Verdict>>,
+}
+
+/// What runs of UDFs in place of what the project file says, by name.
+pub type Choices = BTreeMap<String, Choice>;
+
 /// Plans a project: loads its components, binds its UDFs and compiles its SQL.
 ///
 /// # Errors
 /// Everything that does not fit, each with its place.
 pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm::Engine) -> Result<Plan, Diagnostics> {
+    plan_with(project, text, engine, &Choices::new())
+}
+
+/// The same with other components than the project file names.
+///
+/// # Errors
+/// Likewise.
+pub fn plan_with(
+    project: &project::Project,
+    text: &SourceText,
+    engine: &crate::wasm::Engine,
+    choices: &Choices,
+) -> Result<Plan, Diagnostics> {
     let mut errors = Diagnostics::new(text.clone());
     let Some(project) = &file_columns::with_schemas(project, &mut errors) else { return Err(errors) };
-    let components = Components::load(project, engine, &mut errors);
+    let components = Components::load(project, engine, choices, &mut errors);
     let read = project.sources.iter().filter(|source| project.is_read(&source.name));
     let sources =
         read.map(|source| source::plan(source, &project.folder, &components, &mut errors)).collect::<Vec<_>>();
@@ -231,7 +264,8 @@ pub fn plan(project: &project::Project, text: &SourceText, engine: &crate::wasm:
     let Graph { sources, stages, views } = graph;
     let views: Vec<ViewPlan> = views.into_iter().flatten().collect();
     let services = services::services(project, &views, &mut errors);
-    errors.finish(Plan { name: project.name.value.clone(), sources, stages, views, services })
+    let udfs = components.digests();
+    errors.finish(Plan { name: project.name.value.clone(), sources, stages, views, services, udfs })
 }
 
 /// The plan as it grows.

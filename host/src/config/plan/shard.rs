@@ -9,6 +9,7 @@ use super::derived::{Composed, compose};
 use super::features::{Features, cast_to};
 use super::steps::Steps;
 use crate::config::project::{FeatureKind, View, Window};
+use crate::engine::aggregate::AggregateFactory;
 use crate::engine::features::FeaturePlan;
 use crate::engine::front::InputColumn;
 use crate::engine::lateness::Lateness;
@@ -27,8 +28,8 @@ pub(super) struct Shard {
     pub(super) schema: SchemaRef,
     /// What the stage uses.
     pub(super) inputs: Vec<InputColumn>,
-    /// The digests of its aggregates.
-    pub(super) digests: Vec<String>,
+    /// Its aggregates that are UDFs.
+    pub(super) udfs: Vec<Arc<dyn AggregateFactory>>,
 }
 
 /// Plans the last step of a view, over the columns that the steps have come to.
@@ -37,7 +38,8 @@ pub(super) fn shard(view: &View, keys: &[(String, ColumnType)], steps: &mut Step
     let mut features = Features::aggregated(view, window, steps)?;
     let of_rows = matches!(window, Window::Over { .. });
     let Composed { features: plan, carried } = compose(view, keys, &mut features, of_rows, steps)?;
-    let digests = features.aggregates.iter().filter_map(|used| used.factory.digest().map(ToOwned::to_owned)).collect();
+    let factories = features.aggregates.iter().map(|used| &used.factory);
+    let udfs = factories.filter(|factory| factory.digest().is_some()).cloned().collect();
     let schema = plan.schema.clone();
     let operator = match window {
         Window::Session { gap } => Operator::Session(Arc::new(SessionPlan {
@@ -57,7 +59,7 @@ pub(super) fn shard(view: &View, keys: &[(String, ColumnType)], steps: &mut Step
             Operator::Windowed(Arc::new(windowed(view, spec(window)?, &features, plan)))
         }
     };
-    Some(Shard { operator, schema, inputs: features.inputs, digests })
+    Some(Shard { operator, schema, inputs: features.inputs, udfs })
 }
 
 /// The windows of a view whose windows are aligned.
@@ -160,7 +162,7 @@ fn latest(view: &View, keys: &[(String, ColumnType)], steps: &mut Steps<'_>) -> 
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let key_types = keys.iter().map(|(_, kind)| kind.clone()).collect();
     let operator = Operator::Latest(Arc::new(LatestPlan { key_types, schema: schema.clone() }));
-    Some(Shard { operator, schema, inputs, digests: Vec::new() })
+    Some(Shard { operator, schema, inputs, udfs: Vec::new() })
 }
 
 /// When a row is late for a view; `folded` says whether others fold its rows.

@@ -1,7 +1,8 @@
 //! What kept state is filed under: by everything that decides what it means.
 //!
 //! Always true: of two plans with the same id the state of one can be taken over by the other; a view whose definition is
-//! another one, or that reads something else, has another id.
+//! another one, or that reads something else, has another id. Another version of a UDF that takes, keeps and gives the
+//! same columns goes on with the state of the one before.
 
 use super::Plan;
 use crate::engine::key;
@@ -40,7 +41,7 @@ impl Plan {
 
     fn versioned(&self, view: u16) -> String {
         let view = self.views.get(usize::from(view));
-        view.map(|view| format!("{}/{}", view.name, view.version)).unwrap_or_default()
+        view.map(|view| format!("{}/{}", view.name, view.definition)).unwrap_or_default()
     }
 }
 

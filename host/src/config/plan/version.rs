@@ -1,30 +1,70 @@
-//! A view's version: the hash of everything that decides its values.
+//! A view's version: the hash of everything that decides its values; and what of that decides what its state means, which
+//! is all but its UDFs' digests: of those, what they take, keep and give.
 
+use std::collections::BTreeSet;
+
+use arrow::datatypes::FieldRef;
 use sha2::{Digest, Sha256};
 
 use super::ViewPlan;
+use super::steps::display;
 use crate::config::project::{
     AggregateName, FeatureKind, Format, JsonObject, Named, Of, Project, Source, TransformUse, View,
 };
+use crate::engine::aggregate::{AggregateFactory, AggregateSignature};
+use crate::engine::transform::{TransformFactory, TransformSignature};
 
 /// Counts up when the engine computes something else from the same definition.
 const SEMANTICS: u32 = 1;
 
-/// SHA-256, in hexadecimal, of the view's resolved definition, its sources' (of a view that it reads the version) and entity's, its UDFs' digests and the
-/// engine's semantics; where the file was written, and in which order its tables stand, does not count.
-pub(super) fn version<'a>(
+/// A view's UDFs.
+#[derive(Default)]
+pub(super) struct Udfs {
+    /// The digests of their components.
+    pub(super) digests: BTreeSet<String>,
+    /// What they take, keep and give.
+    pub(super) signatures: BTreeSet<String>,
+}
+
+impl Udfs {
+    pub(super) fn transform(&mut self, factory: &dyn TransformFactory) {
+        let TransformSignature { input, output } = factory.signature();
+        self.digests.insert(factory.digest().to_owned());
+        self.signatures.insert(format!("takes {input:?} gives {}", fields(output)));
+    }
+
+    pub(super) fn aggregate(&mut self, factory: &dyn AggregateFactory) {
+        let AggregateSignature { input, state, output, ordered } = factory.signature();
+        self.digests.extend(factory.digest().map(ToOwned::to_owned));
+        let (state, output) = (fields(state), fields(output));
+        self.signatures.insert(format!("takes {input:?} keeps {state} gives {output} ordered {ordered}"));
+    }
+}
+
+fn fields(fields: &[FieldRef]) -> String {
+    let field = |field: &FieldRef| {
+        let null = if field.is_nullable() { "?" } else { "" };
+        format!("{:?} {}{null}", field.name(), display(field.data_type()))
+    };
+    fields.iter().map(field).collect::<Vec<_>>().join(", ")
+}
+
+/// SHA-256, in hexadecimal, of the view's resolved definition, its sources' (of a view that it reads what `upstream`
+/// gives) and entity's, what `udfs` says of its UDFs, each once, and the engine's semantics; where the file was written,
+/// and in which order its tables stand, does not count.
+pub(super) fn hashed<'a>(
     project: &Project,
     view: &View,
-    digests: &[String],
-    upstream: impl Fn(&str) -> Option<&'a ViewPlan>,
+    udfs: &BTreeSet<String>,
+    upstream: impl Fn(&str) -> Option<(&'a ViewPlan, &'a str)>,
 ) -> String {
     let mut lines = vec![format!("semantics {SEMANTICS}")];
-    lines.extend(digests.iter().map(|digest| format!("udf {digest}")));
+    lines.extend(udfs.iter().map(|udf| format!("udf {udf}")));
     for name in view.reads() {
         if let Some(source) = project.source(name) {
             describe_source(project, source, &mut lines);
-        } else if let Some(view) = upstream(name) {
-            lines.push(format!("view {:?} {}", view.name, view.version));
+        } else if let Some((view, hash)) = upstream(name) {
+            lines.push(format!("view {:?} {hash}", view.name));
         }
     }
     let entity = view.entity.as_ref().and_then(|entity| project.entity(entity));

@@ -17,7 +17,7 @@ use super::outputs::outputs;
 use super::shard::{Shard, lateness, shard, spec};
 use super::steps::{Steps, display};
 use super::upstream::Upstream;
-use super::version::version;
+use super::version::{Udfs, hashed};
 use super::{Graph, StagePlan, ViewPlan};
 use crate::config::diagnostics::{Diagnostics, Spanned};
 use crate::config::project::{EntityKey, Project, View};
@@ -134,7 +134,7 @@ impl ViewPlanner<'_> {
         let lateness = if joined { None } else { lateness(view, self.project.is_folded(&view.name)) };
         let aggregates = view.window.is_some();
         let mut first: Option<Shard> = None;
-        let mut digests = Vec::new();
+        let mut udfs = Udfs::default();
         let mut fronts = Vec::new();
         for (input, (left, from)) in (0..).zip(lefts.iter().zip(&view.from)) {
             let full = left.schema.clone();
@@ -151,8 +151,8 @@ impl ViewPlanner<'_> {
             if let Some(first) = &first {
                 self.align(from, &first.inputs, &mut way.shard.inputs)?;
             }
-            digests.extend(way.transforms.iter().map(|step| step.factory.digest().to_owned()));
-            digests.extend(way.shard.digests.iter().cloned());
+            way.transforms.iter().for_each(|step| udfs.transform(step.factory.as_ref()));
+            way.shard.udfs.iter().for_each(|udf| udfs.aggregate(udf.as_ref()));
             let front = FrontPlan {
                 view: index,
                 stage,
@@ -173,9 +173,11 @@ impl ViewPlanner<'_> {
             first.get_or_insert(way.shard);
         }
         let read = self.graph.sources.iter().filter(|source| view.reads().any(|name| name.value == source.name));
-        digests.extend(read.flat_map(|source| source.transforms.iter()).map(|step| step.factory.digest().to_owned()));
-        digests.sort();
-        digests.dedup();
+        read.flat_map(|source| source.transforms.iter()).for_each(|step| udfs.transform(step.factory.as_ref()));
+        let before = |name: &str| self.graph.views.iter().flatten().find(|plan| plan.name == name);
+        let version = hashed(self.project, view, &udfs.digests, |name| before(name).map(|plan| (plan, &*plan.version)));
+        let of = |name: &str| before(name).map(|plan| (plan, &*plan.definition));
+        let definition = hashed(self.project, view, &udfs.signatures, of);
         let shard = first?;
         let stage_plan = StagePlan {
             view: index,
@@ -208,10 +210,10 @@ impl ViewPlanner<'_> {
             log_updates: view.log_updates,
             keys: keys.len(),
             outputs: outputs(self.project, &format!("view/{}", view.name.value), &view.outputs, &names, self.errors),
-            version: version(self.project, view, &digests, |name| {
-                self.graph.views.iter().flatten().find(|plan| plan.name == name)
-            }),
-            digests,
+            version,
+            definition,
+            digests: udfs.digests.into_iter().collect(),
+            signatures: udfs.signatures,
             schema: shard.schema,
         })
     }

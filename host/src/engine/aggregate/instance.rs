@@ -11,7 +11,7 @@ pub(in crate::engine) enum Instance {
     /// A built-in: it does not fail, and its state need not be kept for a second try.
     BuiltIn(Box<dyn Aggregate>),
     /// User code.
-    Guarded(GuardedAggregate),
+    Guarded(Box<GuardedAggregate>),
 }
 
 impl Instance {
@@ -20,7 +20,10 @@ impl Instance {
         let aggregate = factory.create()?;
         Ok(match factory.digest() {
             None => Self::BuiltIn(aggregate),
-            Some(_) => Self::Guarded(GuardedAggregate::new(aggregate, factory.signature().output.clone())),
+            Some(_) => {
+                let guarded = GuardedAggregate::new(aggregate, factory.signature().output.clone());
+                Self::Guarded(Box::new(guarded.under(factory.verdict())))
+            }
         })
     }
 

@@ -15,9 +15,12 @@ pub mod builtin;
 pub(super) mod instance;
 pub mod newest;
 
+use std::sync::Arc;
+
 use arrow::datatypes::FieldRef;
 
-use super::udf::CallError;
+use super::udf::{CallError, Grant, Meter};
+use super::verdict::Verdict;
 use crate::record::{Columns, Rejection};
 use crate::time::Micros;
 
@@ -83,8 +86,13 @@ pub trait Aggregate: Send {
     /// The call gave nothing.
     fn evaluate(&mut self, state: &Columns, since: &[Micros], until: &[Micros]) -> Result<Columns, CallError>;
 
-    /// Multiplies the time limit of the next call by `factor`.
-    fn grant_time(&mut self, _factor: u32) {}
+    /// Gives the next call another time than its limit.
+    fn grant_time(&mut self, _grant: Grant) {}
+
+    /// What the time of calls is measured by; one that stands still where nobody measures.
+    fn meter(&self) -> Meter {
+        Meter::default()
+    }
 
     /// The bytes of memory that this instance has to itself; none where it has none of its own.
     fn memory(&self) -> Option<usize> {
@@ -114,5 +122,10 @@ pub trait AggregateFactory: Send + Sync {
     /// Whether the value is the same, bit for bit, however the rows are cut into panes and the panes merged.
     fn exact(&self) -> bool {
         false
+    }
+
+    /// Where it is said that this version is to be withdrawn; none where no other can take its place.
+    fn verdict(&self) -> Option<&Arc<Verdict>> {
+        None
     }
 }

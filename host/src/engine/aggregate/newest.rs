@@ -25,7 +25,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int32Type, Int64Type, Timestam
 
 use super::builtin::{CREATED, OFFSET, PARTITION, SOURCE, Ties};
 use super::{Aggregate, AggregateFactory, AggregateSignature, Updated};
-use crate::engine::udf::CallError;
+use crate::engine::udf::{CallError, Grant, Meter};
+use crate::engine::verdict::Verdict;
 use crate::record::{Columns, EVENT_TIMESTAMP, NEVER_CREATED, Rejection, timestamp_type};
 use crate::time::Micros;
 
@@ -92,6 +93,10 @@ impl AggregateFactory for Factory {
 
     fn digest(&self) -> Option<&str> {
         self.inner.digest()
+    }
+
+    fn verdict(&self) -> Option<&Arc<Verdict>> {
+        self.inner.verdict()
     }
 
     fn create(&self) -> Result<Box<dyn Aggregate>, CallError> {
@@ -161,8 +166,12 @@ impl Aggregate for Newest {
         self.inner.evaluate(&folded, since, until)
     }
 
-    fn grant_time(&mut self, factor: u32) {
-        self.inner.grant_time(factor);
+    fn grant_time(&mut self, grant: Grant) {
+        self.inner.grant_time(grant);
+    }
+
+    fn meter(&self) -> Meter {
+        self.inner.meter()
     }
 }
 

@@ -65,6 +65,7 @@ struct State {
     outbox: BTreeMap<u64, Tag>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a model's disk holds a few of them")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum StateOp {
     Part(u64, u32, Tag),

@@ -1,6 +1,7 @@
 //! Fakes whose rows say themselves what goes wrong with them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array as _, AsArray as _, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type};
@@ -8,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::aggregate::Updated;
+use crate::engine::udf::Meter;
 
 /// What a value does to the call that holds it: its remainder by 8.
 const TRAPS: i64 = 1;
@@ -82,8 +84,8 @@ impl Transform for Fake {
         Ok(Transformed { output: column(output), origin: Some(origin), rejected })
     }
 
-    fn grant_time(&mut self, factor: u32) {
-        self.granted = factor;
+    fn grant_time(&mut self, grant: Grant) {
+        self.granted = grant.times / grant.of;
     }
 }
 
@@ -119,8 +121,8 @@ impl Aggregate for Fake {
         Ok(column(self.take(state)?.into_iter().zip(windows).map(|(value, (since, until))| value + since + until)))
     }
 
-    fn grant_time(&mut self, factor: u32) {
-        self.granted = factor;
+    fn grant_time(&mut self, grant: Grant) {
+        self.granted = grant.times / grant.of;
     }
 }
 
@@ -292,4 +294,112 @@ fn the_hosts_own_failure_is_nobodys_row() {
     let error = guarded.apply(&column([8, 16])).map(|_| ()).unwrap_err();
     assert_eq!(error, GuardError::Call(CallError::Host("no room".into())));
     assert_eq!(error.fault(), Fault::Internal);
+}
+
+/// Takes its time, which it counts itself: all that it is given, where a row never ends.
+struct Timed {
+    ticks: Arc<AtomicU64>,
+    grant: Grant,
+}
+
+impl Timed {
+    fn guarded() -> (GuardedTransform, Arc<AtomicU64>) {
+        let ticks = Arc::new(AtomicU64::new(0));
+        let timed = Self { ticks: Arc::clone(&ticks), grant: Grant::WHOLE };
+        (GuardedTransform::new(Box::new(timed), fields()), ticks)
+    }
+}
+
+const LIMIT: Duration = Duration::from_millis(800);
+const TICK: Duration = Duration::from_millis(10);
+
+impl Transform for Timed {
+    fn apply(&mut self, input: &Columns) -> Result<Transformed, CallError> {
+        let values = values(input);
+        let limit = std::mem::replace(&mut self.grant, Grant::WHOLE).of(LIMIT);
+        let spend = |time: Duration| {
+            self.ticks.fetch_add(u64::try_from(time.as_millis() / TICK.as_millis()).unwrap(), Ordering::Relaxed)
+        };
+        if values.contains(&ENDLESS) {
+            spend(limit);
+            return Err(CallError::TimedOut(format!("{limit:?}")));
+        }
+        if values.contains(&SLOW) {
+            if limit <= LIMIT {
+                spend(limit);
+                return Err(CallError::TimedOut(format!("{limit:?}")));
+            }
+            spend(9 * LIMIT);
+        }
+        if values.contains(&TRAPS) {
+            spend(TICK);
+            return Err(CallError::Trap("at 1".into()));
+        }
+        Ok(Transformed { output: column(values), ..Transformed::default() })
+    }
+
+    fn grant_time(&mut self, grant: Grant) {
+        self.grant = grant;
+    }
+
+    fn meter(&self) -> Meter {
+        Meter::new(Arc::clone(&self.ticks), TICK, LIMIT)
+    }
+}
+
+/// A thousand good rows, and a bad one among them.
+fn thousand(bad: i64) -> Columns {
+    column((0..1_000).map(|row| if row == 300 { bad } else { 8 }))
+}
+
+#[test]
+fn a_row_that_never_ends_is_found_in_little_more_than_its_patience() {
+    let (mut guarded, ticks) = Timed::guarded();
+    let applied = guarded.apply(&thousand(ENDLESS)).unwrap();
+    assert_eq!(applied.refused.iter().map(|refusal| refusal.row).collect::<Vec<_>>(), [300]);
+    assert_eq!(applied.refused[0].detail, "the UDF ran longer than its limit of 8s");
+    let limits = TICK * u32::try_from(ticks.load(Ordering::Relaxed)).unwrap();
+    assert!(limits <= LIMIT * (PATIENCE + 3), "{limits:?}");
+    assert!(guarded.apply(&thousand(8)).is_ok(), "and others go on");
+}
+
+#[test]
+fn others_wait_for_one_row_that_never_ends_and_not_for_the_next() {
+    let (mut guarded, ticks) = Timed::guarded();
+    assert!(guarded.apply(&thousand(ENDLESS)).is_ok());
+    let spent = ticks.load(Ordering::Relaxed);
+    let error = guarded.apply(&thousand(ENDLESS)).map(|_| ()).unwrap_err();
+    assert!(matches!(error, GuardError::TooCostly { .. }), "{error}");
+    assert_eq!(error.fault(), Fault::User);
+    assert_eq!(guarded.apply(&thousand(8)).map(|_| ()).unwrap_err(), error, "it is not called again");
+    assert!(TICK * u32::try_from(ticks.load(Ordering::Relaxed) - spent).unwrap() <= 3 * LIMIT, "{error}");
+    // Much later it would have been another matter.
+    let (mut guarded, ticks) = Timed::guarded();
+    for _ in 0..3 {
+        assert!(guarded.apply(&thousand(ENDLESS)).is_ok());
+        ticks.fetch_add(600 * u64::try_from(LIMIT.as_millis() / TICK.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn patience_costs_also_where_it_helps() {
+    let (mut guarded, _) = Timed::guarded();
+    let results: Vec<_> = (0..3).map(|_| guarded.apply(&thousand(SLOW)).map(|applied| applied.output.rows)).collect();
+    assert_eq!(results[0], Ok(1_000));
+    assert!(matches!(results[2], Err(GuardError::TooCostly { .. })), "{results:?}");
+}
+
+#[test]
+fn faults_take_a_fiftieth_of_the_time_at_most() {
+    let faults = |pause: u64| {
+        let (mut guarded, ticks) = Timed::guarded();
+        (0..1_000).find(|_| {
+            ticks.fetch_add(pause, Ordering::Relaxed);
+            guarded.apply(&thousand(TRAPS)).is_err()
+        })
+    };
+    // Eleven ticks go to each.
+    assert_eq!(faults(11 * 50), None);
+    assert!(faults(11 * 40).is_some_and(|times| times > 100));
+    assert!(faults(0).is_some_and(|times| times > 50), "{:?}", faults(0));
 }

@@ -286,6 +286,18 @@ impl Paged {
         Ok(true)
     }
 
+    /// Goes over to the plan and the instances of an operator of the same shape, which keeps the ones that were here; not
+    /// in the middle of a round.
+    pub fn go_over(&mut self, other: &mut Operator) {
+        debug_assert!(self.round.is_none(), "a barrier waits for rounds");
+        self.idle.go_over(other);
+        for slice in &mut self.slices {
+            if let Place::Resident(operator) = &mut slice.place {
+                operator.replan(&self.idle);
+            }
+        }
+    }
+
     /// A slice's operator, which is not in its place until it is settled again.
     fn bring_in(&mut self, at: usize, spill: &mut dyn Spill) -> Result<Operator, GuardError> {
         let Some(slice) = self.slices.get_mut(at) else { return Ok(self.idle.bare()) };

@@ -51,6 +51,11 @@ impl Grid {
         Self { plan, aggregates: Vec::new(), panes: BTreeMap::new(), last: Vec::new(), group_of: Vec::new() }
     }
 
+    /// Goes over to the plan of another one, of the same shape.
+    pub(super) fn replan(&mut self, other: &Self) {
+        self.plan = other.plan.clone();
+    }
+
     /// About how many bytes it holds.
     pub(super) fn weight(&self) -> usize {
         let scratch = self.last.capacity() * size_of::<(i64, u32)>() + self.group_of.capacity() * 4;

@@ -76,6 +76,14 @@ impl WindowOperator {
         Self::of(self.plan.clone(), self.grids.iter().map(Grid::bare).collect())
     }
 
+    /// Goes over to the plan of another one, of the same shape.
+    pub(in crate::engine) fn replan(&mut self, other: &Self) {
+        self.plan = other.plan.clone();
+        for (own, other) in self.grids.iter_mut().zip(&other.grids) {
+            own.replan(other);
+        }
+    }
+
     /// Exchanges the aggregates' instances with another one of the same plan.
     pub(in crate::engine) fn swap_instances(&mut self, other: &mut Self) {
         for (own, other) in self.grids.iter_mut().zip(&mut other.grids) {

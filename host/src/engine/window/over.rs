@@ -159,6 +159,11 @@ impl OverOperator {
         Self::of(self.plan.clone(), Vec::new())
     }
 
+    /// Goes over to the plan of another one, of the same shape.
+    pub(in crate::engine) fn replan(&mut self, other: &Self) {
+        self.plan = other.plan.clone();
+    }
+
     /// Exchanges the aggregates' instances with another one of the same plan.
     pub(in crate::engine) fn swap_instances(&mut self, other: &mut Self) {
         std::mem::swap(&mut self.aggregates, &mut other.aggregates);

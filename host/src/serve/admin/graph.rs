@@ -1,12 +1,13 @@
 //! What reads what, and how far each has come: the answer to `GET /v1/graph`.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::engine::watermark::AFTER_ALL;
 use crate::time::{MILLISECOND, Micros, rfc3339};
 
 /// A project at work.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Graph {
     /// The project's name.
     pub project: String,
@@ -23,7 +24,7 @@ pub struct Graph {
 }
 
 /// How far something has come in event time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Advance {
     /// The greatest event time that has come.
     pub event_time: Option<String>,
@@ -58,7 +59,7 @@ impl Advance {
 }
 
 /// A source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SourceNode {
     /// Its name.
     pub name: String,
@@ -75,7 +76,7 @@ pub struct SourceNode {
 }
 
 /// A partition of a source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PartitionNode {
     /// Its number.
     pub partition: u32,
@@ -85,7 +86,7 @@ pub struct PartitionNode {
 }
 
 /// A view.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ViewNode {
     /// Its name.
     pub name: String,
@@ -102,14 +103,14 @@ pub struct ViewNode {
 }
 
 /// A service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceNode {
     /// Its name.
     pub name: String,
 }
 
 /// Rows of one flow to another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Edge {
     /// A source or a view.
     pub from: String,

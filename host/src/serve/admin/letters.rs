@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::catalog::shown;
 use super::super::error::Failure;
@@ -25,7 +26,7 @@ const MOST: usize = 10_000;
 const MOST_BYTES: usize = 8 << 20;
 
 /// A letter as it is shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LetterView {
     /// Its number.
     pub id: u64,
@@ -58,7 +59,7 @@ pub struct LetterView {
 }
 
 /// Letters, and how to ask for more.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LetterPage {
     /// The letters, the oldest first.
     pub letters: Vec<LetterView>,
@@ -67,8 +68,9 @@ pub struct LetterPage {
 }
 
 /// A letter with the next thing to try.
-#[derive(Serialize)]
-struct Whole {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Letter)]
+pub(super) struct Whole {
     #[serde(flatten)]
     letter: LetterView,
     next: &'static str,
@@ -210,6 +212,21 @@ pub fn choose(
 }
 
 /// The endpoint.
+#[utoipa::path(
+    get, path = "/v1/dead-letters", tag = "dead letters", summary = "Dead letters, the oldest first",
+    params(
+        ("reason" = Option<String>, Query, description = "Only those of this reason, such as `decode` or `late`"),
+        ("source" = Option<String>, Query, description = "Only those of this source"),
+        ("view" = Option<String>, Query, description = "Only those of this view"),
+        ("since" = Option<String>, Query, description = "Only those kept since a time, or for so long, such as `2h`"),
+        ("after" = Option<u64>, Query, description = "Those that follow this id: `next` of the answer before"),
+        ("limit" = Option<u64>, Query, description = "At most so many, 100 unless said, 10,000 at most"),
+    ),
+    responses(
+        (status = 200, body = LetterPage),
+        (status = 422, body = super::document::Error, description = "a parameter that is none, or means nothing"),
+    )
+)]
 pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<Response, Failure> {
     let refuse = |message: String| Failure::unprocessable("bad-selection", message, "query");
     let (mut text, mut after, mut limit) = (SelectionText::default(), None, USUAL);
@@ -234,6 +251,14 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, uri: Uri) -> Result<
 }
 
 /// The endpoint of one.
+#[utoipa::path(
+    get, path = "/v1/dead-letters/{id}", tag = "dead letters", summary = "One, and in `next` what to try next",
+    params(("id" = u64, Path, description = "Its number")),
+    responses(
+        (status = 200, body = Whole),
+        (status = 404, body = super::document::Error, description = "there is none of this number, or no more"),
+    )
+)]
 pub(super) async fn show(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<Response, Failure> {
     let missing = |id: &str| {
         let message = format!("there is no dead letter {}, or no more", shown(id));

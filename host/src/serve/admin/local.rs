@@ -5,13 +5,11 @@
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 
 use super::super::error::Failure;
 
-/// Lets local requests through.
-pub(super) async fn only(request: Request, next: Next) -> Response {
+/// Why a request is not a local one; none where it is.
+pub(super) fn refusal(request: &Request) -> Option<Failure> {
     let headers = request.headers();
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let host = headers.get(header::HOST).map(text);
@@ -21,9 +19,9 @@ pub(super) async fn only(request: Request, next: Next) -> Response {
     let message = match foreign {
         _ if !is_local(&host) => "the Host header does not name this machine: ask 127.0.0.1 or localhost",
         Some(_) => "the Origin header is not of this machine: pages from elsewhere are not answered",
-        None => return next.run(request).await,
+        None => return None,
     };
-    Failure::other(StatusCode::FORBIDDEN, "not-local", message, "headers").into_response()
+    Some(Failure::other(StatusCode::FORBIDDEN, "not-local", message, "headers"))
 }
 
 /// Whether `host`, or `host:port`, names this machine.

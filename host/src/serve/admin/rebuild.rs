@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::error::Failure;
 use super::super::read_body;
@@ -27,7 +28,7 @@ pub trait Rebuilding: Send + Sync {
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RebuildRequest {
     /// Only this view.
@@ -35,7 +36,7 @@ pub struct RebuildRequest {
 }
 
 /// How far rebuilds are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RebuildReport {
     /// The number of the newest that was asked for; of an answer to a request, its own.
     pub asked: u64,
@@ -48,7 +49,7 @@ pub struct RebuildReport {
 }
 
 /// How far a view is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ViewReport {
     /// Chunks of the log that have been read.
     pub done: u64,
@@ -59,11 +60,23 @@ pub struct ViewReport {
 }
 
 /// Says how far things are.
+#[utoipa::path(
+    get, path = "/v1/online/rebuild", tag = "online store", summary = "How far the online store's rebuilding is",
+    responses((status = 200, body = RebuildReport))
+)]
 pub(super) async fn progress(State(shared): State<Arc<Shared>>) -> Response {
     Json(shared.admin.online.report()).into_response()
 }
 
 /// Begins one, and answers at once.
+#[utoipa::path(
+    post, path = "/v1/online/rebuild", tag = "online store", summary = "Has the online store filled from the offline log",
+    request_body = Option<RebuildRequest>,
+    responses(
+        (status = 200, body = RebuildReport),
+        (status = 422, body = super::document::Error, description = "it cannot be rebuilt"),
+    )
+)]
 pub(super) async fn rebuild(
     State(shared): State<Arc<Shared>>,
     body: Result<Bytes, BytesRejection>,

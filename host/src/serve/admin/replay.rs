@@ -17,6 +17,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::error::Failure;
 use super::super::read_body;
@@ -32,7 +33,7 @@ const CHUNK: usize = 1_000;
 const CHUNK_BYTES: usize = 8 << 20;
 
 /// What is asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReplayRequest {
     /// Only these letters.
@@ -56,7 +57,7 @@ pub struct ReplayRequest {
 }
 
 /// What was done, or would be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayReport {
     /// Whether nothing was done.
     pub dry_run: bool,
@@ -69,7 +70,7 @@ pub struct ReplayReport {
 }
 
 /// Letters that were left alone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Left {
     /// Why.
     pub why: String,
@@ -78,6 +79,14 @@ pub struct Left {
 }
 
 /// The endpoint. What has begun is finished, whether or not the client waits for it.
+#[utoipa::path(
+    post, path = "/v1/dead-letters/replay", tag = "dead letters", summary = "Reads the events of dead letters anew",
+    request_body = ReplayRequest,
+    responses(
+        (status = 200, body = ReplayReport),
+        (status = 422, body = super::document::Error, description = "not of this shape, or it chooses nothing"),
+    )
+)]
 pub(super) async fn replay(
     State(shared): State<Arc<Shared>>,
     body: Result<Bytes, BytesRejection>,

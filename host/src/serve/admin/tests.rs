@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+
+mod access;
+mod versions;
 
 use super::*;
 use crate::record::{DeadLetter, DeadReason, Origin};
@@ -15,13 +19,15 @@ use crate::source::contract::Stage;
 use crate::source::intake::{Intake, IntakeReceiver, lanes};
 use crate::source::replay::{Refused, Replay};
 use crate::store::dead_letter::{DeadLetterWriter, Limits as LetterLimits, NamedLetter};
+use crate::store::registry::FOLDER;
 use crate::time::{ManualClock, SECOND};
 
 struct Server {
     address: SocketAddr,
     letters: DeadLetterWriter,
     intake: IntakeReceiver,
-    _folder: tempfile::TempDir,
+    registry: Registry,
+    folder: tempfile::TempDir,
     _stop: watch::Sender<bool>,
     _running: Stage,
     _task: JoinHandle<Result<(), ServeError>>,
@@ -32,9 +38,14 @@ type Sketch<'a> = (DeadReason, i64, Option<&'a str>, &'a [u8]);
 
 /// A single letter is of an earlier run.
 async fn server(sketches: &[Sketch<'_>]) -> Server {
+    server_for(sketches, Vec::new(), None).await
+}
+
+async fn server_for(sketches: &[Sketch<'_>], tokens: Vec<AdminToken>, tls: Option<Tls>) -> Server {
     let folder = tempfile::tempdir().unwrap();
+    let registry = Registry::open(&folder.path().join(FOLDER)).unwrap();
     let limits = LetterLimits { max_bytes: 1 << 30, max_age: Duration::from_secs(1 << 30) };
-    let mut letters = DeadLetterWriter::open(folder.path(), limits).unwrap();
+    let mut letters = DeadLetterWriter::open(&folder.path().join("letters"), limits).unwrap();
     for (at, (reason, offset, view, payload)) in (0..).zip(sketches) {
         let letter = DeadLetter {
             reason: *reason,
@@ -67,14 +78,20 @@ async fn server(sketches: &[Sketch<'_>]) -> Server {
         views: ["totals", "means", "else"].map(str::to_owned).to_vec(),
         graph: Arc::new(move || graph.clone()),
         online: Arc::new(Embedded),
+        activating: Arc::new(Versions),
+        inventory: Arc::new(versions::Paper),
+        registry: registry.clone(),
+        room: None,
+        tokens,
+        audit: Some(Audit::open(folder.path()).unwrap()),
         clock: Arc::new(ManualClock::new(100 * SECOND)),
     };
     let (stop, stopped) = watch::channel(false);
-    let listener = bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
+    let listener = bind("127.0.0.1:0".parse().unwrap(), false, tls.as_ref()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(run(listener, admin, stopped));
     let intake = receivers.remove(0);
-    Server { address, letters, intake, _folder: folder, _stop: stop, _running: running, _task: task }
+    Server { address, letters, intake, registry, folder, _stop: stop, _running: running, _task: task }
 }
 
 /// One view can be rebuilt, and it has been.
@@ -94,6 +111,51 @@ impl Rebuilding for Embedded {
     }
 }
 
+/// One UDF with one other version.
+struct Versions;
+
+impl Activating for Versions {
+    fn activate(
+        &self,
+        udf: String,
+        version: String,
+        by: String,
+        _: String,
+    ) -> BoxFuture<'_, Result<ActivateReport, activate::Refused>> {
+        let answer = match (udf.as_str(), version.as_str()) {
+            ("distance", "v2") => {
+                Ok(ActivateReport { udf, digest: "abc".into(), former: by, ..ActivateReport::default() })
+            }
+            ("distance", "v3") => Err(activate::Refused::Unfit("keeps other columns".into())),
+            ("distance", _) => Err(activate::Refused::Unknown("no such version".into())),
+            _ => Err(activate::Refused::Unknown("no such UDF".into())),
+        };
+        Box::pin(async { answer })
+    }
+
+    fn rollback(&self, _: String, _: String, _: String) -> BoxFuture<'_, Result<ActivateReport, activate::Refused>> {
+        Box::pin(async { Err(activate::Refused::Conflict("nothing before".into())) })
+    }
+}
+
+#[tokio::test]
+async fn versions_are_activated() {
+    let server = server(&[]).await;
+    let ask = async |path: &str, body: &str| {
+        let (status, answer) = server.post(path, body).await;
+        (status, answer["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let activate = "/v1/udfs/distance/activate";
+    assert_eq!(ask(activate, r#"{"version": "v2"}"#).await, (200, String::new()));
+    assert_eq!(ask(activate, r#"{"version": "v3"}"#).await, (422, "version-does-not-fit".into()));
+    assert_eq!(ask(activate, r#"{"version": "v4"}"#).await, (404, "no-such-version".into()));
+    assert_eq!(ask("/v1/udfs/else/activate", r#"{"version": "v2"}"#).await, (404, "no-such-version".into()));
+    for bad in ["", "{", "[]", r#"{"version": 2}"#, r#"{"versions": "v2"}"#] {
+        assert_eq!(ask(activate, bad).await, (422, "bad-request".into()), "{bad}");
+    }
+    assert_eq!(ask("/v1/udfs/distance/rollback", "").await, (409, "not-now".into()));
+}
+
 #[tokio::test]
 async fn a_rebuild_is_asked_for() {
     let server = server(&[]).await;
@@ -110,7 +172,10 @@ async fn a_rebuild_is_asked_for() {
 }
 
 async fn ask(address: SocketAddr, request: String) -> (u16, Value) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    ask_over(TcpStream::connect(address).await.unwrap(), request).await
+}
+
+async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: String) -> (u16, Value) {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -121,6 +186,12 @@ async fn ask(address: SocketAddr, request: String) -> (u16, Value) {
 impl Server {
     async fn get(&self, path: &str) -> (u16, Value) {
         ask(self.address, format!("GET {path} HTTP/1.0\r\nHost: localhost:1\r\n\r\n")).await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        let length = body.len();
+        ask(self.address, format!("POST {path} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"))
+            .await
     }
 
     /// Asks for a replay; the worker answers each batch with `answers`, and what it saw is given: view and offsets.
@@ -251,9 +322,9 @@ async fn a_page_from_elsewhere_is_not_answered() {
 
 #[tokio::test]
 async fn the_usual_port_gives_way_and_another_does_not() {
-    let held = bind("127.0.0.1:0".parse().unwrap(), false).await.unwrap();
+    let held = bind("127.0.0.1:0".parse().unwrap(), false, None).await.unwrap();
     let taken = held.local_addr().unwrap();
-    assert!(bind(taken, true).await.unwrap().local_addr().unwrap() != taken);
-    let error = bind(taken, false).await.unwrap_err().to_string();
+    assert!(bind(taken, true, None).await.unwrap().local_addr().unwrap() != taken);
+    let error = bind(taken, false, None).await.err().unwrap().to_string();
     assert!(error.starts_with("serve.admin = "), "{error}");
 }

@@ -114,6 +114,7 @@ fn sample_record() -> Commit {
         dead_letters: 3,
         outputs: BTreeMap::from([("v/0".to_owned(), 100)]),
         outboxes: BTreeMap::from([("v/1".to_owned(), 6)]),
+        udfs: BTreeMap::new(),
     }
 }
 

@@ -12,6 +12,7 @@ mod running;
 mod script;
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -19,7 +20,7 @@ use millrace::wasm::Limits;
 use serde_json::Value;
 
 use super::columns;
-use super::loaded::{ComponentArgs, Loaded};
+use super::loaded::{ComponentArgs, Loaded, MANIFEST};
 use case::Case;
 use running::Way;
 use script::Script;
@@ -42,12 +43,13 @@ shards, and with a restart in its middle; a line `# restart` in the input says w
 
 Examples:
   millrace udf test
+  millrace udf test udfs/clean
   millrace udf test --update            takes what comes out as what is expected: look at it
   millrace udf test speed --bench       one case, and what it costs
 
 Exit code 0 when all cases hold, 1 when not.")]
 pub(in crate::cli) struct TestArgs {
-    /// Only the case of this name
+    /// Only the case of this name; or the folder of the UDF's project
     #[arg(value_name = "CASE")]
     case: Option<String>,
 
@@ -73,10 +75,15 @@ struct Project {
 
 /// Runs the cases.
 pub(super) fn test(args: &TestArgs) -> Result<()> {
-    let loaded = ComponentArgs::of_folder(&args.component.folder).load()?;
+    // `udf build` takes a folder there, and so it is typed here too.
+    let (project, only) = match &args.case {
+        Some(folder) if Path::new(folder).join(MANIFEST).is_file() => (folder, None),
+        only => (&args.component.folder, only.as_ref()),
+    };
+    let loaded = ComponentArgs::of_folder(project).load()?;
     let folder = loaded.folder.clone().context("a UDF's project")?;
     let mut cases = case::all(&folder)?;
-    if let Some(name) = &args.case {
+    if let Some(name) = only {
         cases.retain(|case| case.name == *name);
         if cases.is_empty() {
             bail!(

@@ -1,5 +1,6 @@
 //! A test case, run: the very engine of `millrace run`, in this process, over a folder of its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -65,9 +66,10 @@ fn once(project: &Project, text: &SourceText, loaded: &Loaded, until_idle: Optio
     let hub = run::hub(project, &plan);
     // A test's folder is gone after it: what happens when the disk is full is not its business.
     let reserve = Reserve::new(0);
-    let mut recovered = recovery::recover(project, &plan, false, &reserve.room(&project.data_dir))?;
+    let room = reserve.room(&project.data_dir);
+    let mut recovered = recovery::recover(recovery::open(project, &room)?, project, &plan, false, &room)?;
     let (outlets, _) = run::open(project, &plan, &hub, &recovered, &reserve)?;
-    recovered.begin(outlets.log.as_ref(), &outlets.dead_letters)?;
+    recovered.begin(outlets.log.as_ref(), &outlets.dead_letters, &BTreeMap::new())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let summary = runtime.block_on(async {
@@ -85,6 +87,7 @@ fn once(project: &Project, text: &SourceText, loaded: &Loaded, until_idle: Optio
             state: Some(recovered.state),
             opener: None,
             reserve,
+            udfs: BTreeMap::new(),
         })?;
         let (_stop, stopped) = watch::channel(false);
         running.wait(stopped).await
