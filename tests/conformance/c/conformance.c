@@ -1,4 +1,9 @@
 /* The UDFs of the conformance suite, in C: what tests/conformance/README.md says, and no more. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
 #include <millrace.h>
 
 /* ---- transforms ---- */
@@ -107,7 +112,27 @@ MR_TRANSFORM(fail, WHOLE, WHOLE, MR_NO_OPTIONS)
     return MR_KEEP;
 }
 
-MR_EXPORT_TRANSFORMS(multiply, lower, filter, flat_map, explode, echo, fail)
+/* ---- what differs from process to process where nobody sees to it ---- */
+
+#define SAID(COLUMN) COLUMN(utf8, said, required)
+
+static mr_text chances_of(mr_text text)
+{
+    uint32_t drawn = 0;
+    struct timespec clock = { 0, 0 };
+    int failed = getentropy(&drawn, sizeof drawn) + clock_gettime(CLOCK_MONOTONIC, &clock);
+    return mr_format("%zu %u %d %d %lld %lld.%09ld %p", text.len, (unsigned)drawn, failed, rand(), (long long)time(NULL),
+        (long long)clock.tv_sec, clock.tv_nsec, malloc(16));
+}
+
+MR_TRANSFORM(chance, TEXT, SAID, MR_NO_OPTIONS)
+{
+    (void)options;
+    out->said = chances_of(in->text.value);
+    return MR_KEEP;
+}
+
+MR_EXPORT_TRANSFORMS(multiply, lower, filter, flat_map, explode, echo, fail, chance)
 
 /* ---- aggregates ---- */
 
@@ -241,4 +266,23 @@ MR_EVALUATE(seen)
     return MR_KEEP;
 }
 
-MR_EXPORT_AGGREGATES(mean, sessions, registers, seen)
+MR_AGGREGATE(chances, TEXT, SAID, SAID, MR_NO_OPTIONS)
+MR_UPDATE(chances)
+{
+    (void)options;
+    state->said = chances_of(in->text.value);
+    return MR_KEEP;
+}
+MR_MERGE(chances)
+{
+    (void)options, (void)later;
+    state->said = chances_of(state->said);
+}
+MR_EVALUATE(chances)
+{
+    (void)options, (void)window;
+    out->said = chances_of(state->said);
+    return MR_KEEP;
+}
+
+MR_EXPORT_AGGREGATES(mean, sessions, registers, seen, chances)

@@ -180,3 +180,29 @@ export const seen = aggregate({
     return { top };
   },
 });
+
+/** What differs from process to process where nobody sees to it. */
+const chancesOf = (text: string | null): string => {
+  const clocks = [Date.now(), new Date().toString(), performance.now()];
+  const drawn = [Math.random(), Math.random(), crypto.randomUUID(), ...crypto.getRandomValues(new Uint8Array(4))];
+  return JSON.stringify([text, ...clocks, ...drawn, ...new Set(drawn)]);
+};
+
+export const chance = transform({
+  input: { text: t.utf8.nullable },
+  output: { said: t.utf8 },
+  row: (r) => ({ said: chancesOf(r.text) }),
+});
+
+export const chances = aggregate({
+  input: { text: t.utf8.nullable },
+  state: { said: t.utf8 },
+  output: { said: t.utf8 },
+  update: (s, r) => {
+    s.said = chancesOf(r.text);
+  },
+  merge: (s, later) => {
+    s.said = chancesOf(s.said.length + later.said);
+  },
+  evaluate: (s) => ({ said: chancesOf(s.said) }),
+});

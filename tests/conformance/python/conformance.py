@@ -1,8 +1,13 @@
 """The UDFs of the conformance suite, in Python: what tests/conformance/README.md says, and no more. Most are written row by
 row, `echo` and `lower` over whole columns."""
 
+import os
+import random
+import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from millrace_sdk import Column, Reject, Text, Timestamp, Window, aggregate, transform
 
@@ -252,3 +257,37 @@ class Seen:
     def evaluate(self, s: State, window: Window) -> Top:
         # Python's order of texts is that of their UTF-8 bytes.
         return Top(min(s.counts, key=lambda text: (-s.counts[text], text), default=None))
+
+
+@dataclass
+class Said:
+    said: str
+
+
+def chances_of(text: str | None) -> str:
+    """What differs from process to process where nobody sees to it."""
+    words = {f"{text} {number}" for number in range(20)}
+    drawn = [random.random(), random.SystemRandom().random(), uuid.uuid4(), os.urandom(4).hex()]
+    clocks = [time.time(), time.monotonic_ns(), time.perf_counter_ns(), datetime.now()]
+    return repr([list(words), hash(text), hash(Said), *map(str, drawn), *map(str, clocks)])
+
+
+@transform
+def chance(row: TextRow) -> Said:
+    return Said(chances_of(row.text))
+
+
+@aggregate
+class Chances:
+    @dataclass
+    class State:
+        said: str = ""
+
+    def update(self, s: State, row: TextRow):
+        s.said = chances_of(f"{s.said} {row.text}")
+
+    def merge(self, s: State, later: State):
+        s.said = chances_of(s.said + later.said)
+
+    def evaluate(self, s: State, window: Window) -> Said:
+        return Said(chances_of(s.said))

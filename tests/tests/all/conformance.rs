@@ -7,6 +7,7 @@
 mod aggregates;
 mod binding;
 pub(crate) mod cells;
+mod determinism;
 mod expected;
 pub(crate) mod languages;
 mod transforms;

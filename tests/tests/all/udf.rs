@@ -162,3 +162,20 @@ fn rows_are_piped_through() {
     let wrong = run(&["--columns", "name: text"], "");
     assert!(text(&wrong.stderr).contains("there are boolean, int32"), "{wrong:?}");
 }
+
+/// `update(update(s, a), b)` is `update(s, a ++ b)`: what counts its calls is found, and so is a draw for each row of a batch.
+#[test]
+fn what_depends_on_where_batches_are_cut_is_found() {
+    let case = "udf = \"counts_calls\"\ncolumns = { value = \"utf8\" }\nwindow = { tumbling = \"1m\" }\n";
+    let rows = "{\"value\":\"good\"}\n{\"value\":\"poison\"}\n{\"value\":\"poison\"}\n";
+    let depends = "its state or value depends on where batches are cut. Rows must be worked one after the other: \
+                   update(update(s, a), b) must be update(s, a and b)";
+    let folder = project("hostile_faults", case, rows);
+    let found = udf(folder.path(), &["check"]);
+    assert!(!found.status.success(), "{found:?}");
+    assert!(found.stderr.contains(&format!("case basic: {depends}")), "{}", found.stderr);
+    let honest = case.replace("counts_calls", "honest_count");
+    let held = udf(project("hostile_faults", &honest, rows).path(), &["check"]);
+    assert!(held.status.success(), "{held:?}");
+    assert!(held.stdout.contains("3 rows of the case basic, whole and one by one: the same, bit for bit"), "{held:?}");
+}

@@ -78,6 +78,12 @@ const BINDINGS: &[(&str, &str)] = &[
     ("bind_same_output_twice", "its signature is wrong: output column `copied` is there twice"),
 ];
 
+/// What is said when aggregates are bound.
+const AGGREGATE_BINDINGS: &[(&str, &str)] = &[
+    ("bind_state_unknown_format", "its signature is wrong: state column `more` has an unknown format `w:16`"),
+    ("bind_state_same_twice", "its signature is wrong: state column `count` is there twice"),
+];
+
 /// What is said of the aggregates, and by which call.
 const AGGREGATES: &[(&str, Step, &str)] = &[
     ("update_trap", Step::Update, UNREACHABLE),
@@ -148,8 +154,9 @@ fn every_hostile_guest_has_its_test() {
     tested.sort_unstable();
     held.sort_unstable();
     assert_eq!(tested, held);
+    let bindings = AGGREGATE_BINDINGS.iter().map(|(name, _)| *name);
     let mut tested: Vec<_> =
-        AGGREGATES.iter().map(|(name, ..)| *name).chain(WELL_BEHAVED_AGGREGATES.to_vec()).collect();
+        AGGREGATES.iter().map(|(name, ..)| *name).chain(bindings).chain(WELL_BEHAVED_AGGREGATES.to_vec()).collect();
     let mut held: Vec<_> = component.aggregates().iter().map(String::as_str).collect();
     tested.sort_unstable();
     held.sort_unstable();
@@ -227,6 +234,10 @@ fn what_is_wrong_at_binding_is_said() {
     let component = component("hostile_faults");
     for (name, text) in BINDINGS {
         let bound = component.transform(Some(name), &value(), "{}", limits(name)).map(|_| ());
+        assert_eq!(bound.unwrap_err().to_string(), *text, "{name}");
+    }
+    for (name, text) in AGGREGATE_BINDINGS {
+        let bound = component.aggregate(Some(name), &value(), "{}", limits(name)).map(|_| ());
         assert_eq!(bound.unwrap_err().to_string(), *text, "{name}");
     }
 }

@@ -2,6 +2,7 @@
 //! them stands in `tests/tests/all/conformance`.
 
 pub mod aggregates;
+pub mod chance;
 pub mod transforms;
 
 millrace_sdk::export! {
@@ -13,6 +14,13 @@ millrace_sdk::export! {
         transforms::explode,
         transforms::echo,
         transforms::fail,
+        chance::chance,
     ],
-    aggregates: [aggregates::Mean, aggregates::Sessions, aggregates::Registers, aggregates::Seen],
+    aggregates: [
+        aggregates::Mean,
+        aggregates::Sessions,
+        aggregates::Registers,
+        aggregates::Seen,
+        chance::Chances,
+    ],
 }

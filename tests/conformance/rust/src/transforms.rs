@@ -35,7 +35,7 @@ pub fn multiply(row: Number, o: &Factor) -> Scaled {
 /// A text, or none.
 #[derive(Input)]
 pub struct Text<'a> {
-    text: Option<&'a str>,
+    pub(crate) text: Option<&'a str>,
 }
 
 /// A text, or none.

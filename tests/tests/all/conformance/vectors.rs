@@ -106,6 +106,11 @@ pub(super) fn ints(draws: &mut Draws) -> Cell {
     draws.one_of(&INTS, Cell::Int)
 }
 
+/// So many seconds after 1970.
+pub(super) fn second(seconds: i64) -> Cell {
+    Cell::Time(seconds * 1_000_000)
+}
+
 pub(super) fn texts(draws: &mut Draws) -> Cell {
     draws.one_of(&TEXTS, text)
 }

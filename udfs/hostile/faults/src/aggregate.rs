@@ -74,13 +74,15 @@ impl Guest for Faults {
         if !AGGREGATES.contains(&name.as_str()) {
             return Err(format!("no aggregate `{name}`"));
         }
+        let mut state = vec![field("count", "l", false), field("poisoned", "b", false), field("text", "u", false)];
+        match name.as_str() {
+            "bind_state_unknown_format" => state.push(field("more", "w:16", false)),
+            "bind_state_same_twice" => state.push(field("count", "l", false)),
+            _ => {}
+        }
         BOUND.set(Bound::new(name, &options));
-        Ok(Signature {
-            input: check_input(&input)?,
-            state: vec![field("count", "l", false), field("poisoned", "b", false), field("text", "u", false)],
-            output: vec![field("count", "l", false)],
-            ordered: false,
-        })
+        let output = vec![field("count", "l", false)];
+        Ok(Signature { input: check_input(&input)?, state, output, ordered: false })
     }
 
     fn initial(rows: u32) -> Result<Batch, String> {

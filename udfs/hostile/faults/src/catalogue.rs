@@ -68,4 +68,6 @@ pub const AGGREGATES: &[&str] = &[
     "evaluate_rows_too_few",
     "evaluate_of_other_types",
     "counts_calls",
+    "bind_state_unknown_format",
+    "bind_state_same_twice",
 ];
