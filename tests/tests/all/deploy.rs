@@ -96,7 +96,7 @@ fn versions_come_from_whom_the_project_knows_and_outlive_it() {
     refused(call(&project, "", "upload", &upload), "asks operators for a token");
     refused(call(&project, &dashboard, "upload", &upload), "`dashboard` has the role read, and this needs deploy");
     for (component, why) in [
-        ("hostile_wrong_world", "component"),
+        ("hostile_wrong_world", "it exports neither"),
         ("hostile_forbidden_import", "import"),
         // It holds an aggregate, and the project wants a transform.
         ("decayed_sum", "it does not fit the project: "),
