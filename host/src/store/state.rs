@@ -13,7 +13,7 @@
 //!
 //! Always true: a record is written when all that it names is on disk, and what it names is removed after the record
 //! is. So of a record that is there, everything must be there, and a chunk that lacks or does not verify stops the
-//! start. Chunks that no record names are what a crash left, and go with the next commit; so do keys that are [`places`].
+//! start. Chunks that no record names are what a crash left, and go with the next commit; so do the keys of `places`.
 
 mod format;
 mod header;
