@@ -183,8 +183,8 @@ export const seen = aggregate({
 
 /** What differs from process to process where nobody sees to it. */
 const chancesOf = (text: string | null): string => {
-  const clocks = [Date.now(), new Date().toString(), performance.now()];
-  const drawn = [Math.random(), Math.random(), crypto.randomUUID(), ...crypto.getRandomValues(new Uint8Array(4))];
+  const clocks = [Date.now(), new Date().toISOString()];
+  const drawn = [Math.random(), Math.random(), Math.random()];
   return JSON.stringify([text, ...clocks, ...drawn, ...new Set(drawn)]);
 };
 

@@ -4,10 +4,9 @@ row, `echo` and `lower` over whole columns."""
 import os
 import random
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 
 from millrace_sdk import Column, Reject, Text, Timestamp, Window, aggregate, transform
 
@@ -267,9 +266,9 @@ class Said:
 def chances_of(text: str | None) -> str:
     """What differs from process to process where nobody sees to it."""
     words = {f"{text} {number}" for number in range(20)}
-    drawn = [random.random(), random.SystemRandom().random(), uuid.uuid4(), os.urandom(4).hex()]
-    clocks = [time.time(), time.monotonic_ns(), time.perf_counter_ns(), datetime.now()]
-    return repr([list(words), hash(text), hash(Said), *map(str, drawn), *map(str, clocks)])
+    drawn = [random.random(), random.Random().random(), os.urandom(4).hex()]
+    clocks = [time.time(), time.time_ns(), datetime.now(timezone.utc)]
+    return repr([list(words), hash(text), *map(str, drawn), *map(str, clocks)])
 
 
 @transform

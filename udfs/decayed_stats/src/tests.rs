@@ -18,11 +18,12 @@ fn rows(values: &[(f64, i64)]) -> Value {
 
 /// Values at odd times, as good as random, around `mean`.
 fn some(count: u64, mean: f64) -> Vec<(f64, i64)> {
-    let draw = |n: u64| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / (1_u64 << 24) as f64;
+    let bits = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    let draw = |n: u64| bits(n) as f64 / (1_u64 << 24) as f64;
     let mut time = 0;
     (1..=count)
         .map(|n| {
-            time += (draw(n + 1_000) * 1e8) as i64;
+            time += i64::try_from(6 * bits(n + 1_000)).unwrap();
             (mean + draw(n) - 0.5, time)
         })
         .collect()

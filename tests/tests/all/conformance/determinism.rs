@@ -130,9 +130,9 @@ fn clocks_stand_still_where_there_are_any() {
         let said = format!("{:?}", transformed(language, "chance")[0]);
         let clock = match language.name.as_str() {
             "python" => "1970-01-01 00:00:00",
-            "javascript" => "Thu Jan 01 1970",
-            "go" => "1970-01-01 00:00:00",
-            "c" | "cpp" => " 0 0 ",
+            "javascript" => "1970-01-01T00:00:00.000Z",
+            "go" => "1970-01-01 00:00:01",
+            "c" | "cpp" => " 1 1.000000000 ",
             // It has no clock at all.
             "rust" => "",
             other => panic!("what does the clock of {other} say? {said}"),
