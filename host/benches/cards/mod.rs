@@ -122,7 +122,7 @@ pub(crate) fn run(
 pub(crate) struct Run {
     /// From the start of the sources to everything being safe.
     pub(crate) took: Duration,
-    /// How long the view stood still at most, once it had begun.
+    /// How long the view stood still at most, its beginning included.
     #[allow(dead_code, reason = "not every benchmark asks")]
     pub(crate) still: Duration,
     pub(crate) summary: Summary,
@@ -200,7 +200,7 @@ pub(crate) fn run_beside(
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 let now = board.view_event_time(VIEW);
                 if now != at {
-                    still = if at.is_some() { still.max(moved.elapsed()) } else { still };
+                    still = still.max(moved.elapsed());
                     (at, moved) = (now, Instant::now());
                     seen.store(u64::try_from(still.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
                 }

@@ -6,7 +6,7 @@
 //! [`PATIENCE`] times the limit.
 //!
 //! After [`FAULTS`] rows at fault without a good call between them, or where faults cost more of the worker's time than others
-//! can spare ([`budget`]), the circuit opens: the code is not called again, and the caller keeps its position. Where another
+//! can spare (`budget`), the circuit opens: the code is not called again, and the caller keeps its position. Where another
 //! version can take its place, that is asked for instead, and what would fold or transform rows refuses them until then: see
 //! [`super::verdict`].
 //!

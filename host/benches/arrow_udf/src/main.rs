@@ -98,7 +98,13 @@ fn keys(rows: usize) -> Result<Vec<RecordBatch>, Failure> {
         .collect()
 }
 
-fn bench(criterion: &mut Criterion, group: &str, name: &str, rows: usize, mut run: impl FnMut() -> Result<(), Failure>) {
+fn bench(
+    criterion: &mut Criterion,
+    group: &str,
+    name: &str,
+    rows: usize,
+    mut run: impl FnMut() -> Result<(), Failure>,
+) {
     let mut group = criterion.benchmark_group(group);
     group.throughput(Throughput::Elements(rows as u64));
     group.bench_function(BenchmarkId::new(name, rows), |bencher| bencher.iter(|| black_box(run()).unwrap()));
