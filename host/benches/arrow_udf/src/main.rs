@@ -48,14 +48,19 @@ def row_closure(value, flag, text):
 
 #[cfg(feature = "python")]
 const PYTHON_MEAN: &str = "
+class State:
+    def __init__(self, sum, count):
+        self.sum = sum
+        self.count = count
+
 def create_state():
-    return {'sum': 0.0, 'count': 0}
+    return State(0.0, 0)
 
 def accumulate(state, value):
-    return {'sum': state['sum'] + value, 'count': state['count'] + 1}
+    return State(state.sum + value, state.count + 1)
 
 def finish(state):
-    return state['sum'] / state['count'] if state['count'] else None
+    return state.sum / state.count if state.count else None
 ";
 
 fn fields() -> Fields {
