@@ -265,7 +265,8 @@ class Said:
 
 def chances_of(text: str | None) -> str:
     """What differs from process to process where nobody sees to it."""
-    words = {f"{text} {number}" for number in range(20)}
+    # Not the text itself, of which a state that is made of itself would hold ever more.
+    words = {f"{hash(text)} {number}" for number in range(20)}
     drawn = [random.random(), random.Random().random(), os.urandom(4).hex()]
     clocks = [time.time(), time.time_ns(), datetime.now(timezone.utc)]
     return repr([list(words), hash(text), *map(str, drawn), *map(str, clocks)])

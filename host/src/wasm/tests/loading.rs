@@ -5,9 +5,10 @@ use crate::wasm::ComponentError;
 fn a_component_tells_its_digest_and_names() {
     let bench = component("bench_transform");
     assert_eq!(bench.transforms(), ["row_closure", "row_closure_owned", "vectorised", "passthrough"]);
-    assert_eq!(bench.aggregates(), [""; 0]);
+    assert_eq!(bench.aggregates(), ["mean"]);
     let decayed = component("decayed_sum");
     assert_eq!(decayed.aggregates(), ["decayed_sum"]);
+    assert_eq!(decayed.transforms(), [""; 0]);
     assert_ne!(bench.digest(), decayed.digest());
     assert!(bench.digest().bytes().all(|digit| digit.is_ascii_hexdigit()));
 }
