@@ -1,12 +1,10 @@
 //! `millrace activate` and `millrace rollback`: another version of a UDF takes over in the process that runs the project.
 
-use std::fmt::Write as _;
-
 use anyhow::{Result, bail};
 use clap::Args;
 use millrace::serve::admin::{ActivateReport, ActivateRequest, RollbackRequest};
 
-use super::held::{Client, Holder, TokenArgs, holder};
+use super::held::{Client, Holder, TokenArgs, holder, udf_path};
 use super::project::ProjectArgs;
 
 /// Have another version of a UDF take over in a running project
@@ -67,8 +65,7 @@ pub(super) struct RollbackArgs {
 pub(super) fn activate(args: &ActivateArgs) -> Result<()> {
     let ActivateArgs { project, token, udf, version, why } = args;
     let request = ActivateRequest { version: version.clone(), why: why.clone() };
-    let report: ActivateReport =
-        running(project, token)?.post(&format!("/v1/udfs/{}/activate", escaped(udf)), &request)?;
+    let report: ActivateReport = running(project, token)?.post(&udf_path(udf, "activate"), &request)?;
     tell(&report);
     Ok(())
 }
@@ -77,8 +74,7 @@ pub(super) fn activate(args: &ActivateArgs) -> Result<()> {
 pub(super) fn rollback(args: &RollbackArgs) -> Result<()> {
     let RollbackArgs { project, token, udf, why } = args;
     let request = RollbackRequest { why: why.clone() };
-    let report: ActivateReport =
-        running(project, token)?.post(&format!("/v1/udfs/{}/rollback", escaped(udf)), &request)?;
+    let report: ActivateReport = running(project, token)?.post(&udf_path(udf, "rollback"), &request)?;
     tell(&report);
     Ok(())
 }
@@ -93,18 +89,6 @@ fn running(project: &ProjectArgs, token: &TokenArgs) -> Result<Client> {
              `millrace run --adopt file`"
         ),
     }
-}
-
-/// A name as a part of a path.
-fn escaped(name: &str) -> String {
-    name.bytes().fold(String::new(), |mut path, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
-            path.push(char::from(byte));
-        } else {
-            write!(path, "%{byte:02X}").ok();
-        }
-        path
-    })
 }
 
 fn tell(report: &ActivateReport) {

@@ -14,8 +14,10 @@ use millrace::config::plan::{Choice, Choices, Plan};
 use millrace::config::project::{Project, Udf};
 use millrace::engine::checkpoint::{Active, Commit};
 use millrace::engine::verdict::Verdict;
-use millrace::store::registry::{Digest, Entry, FOLDER, Registry};
+use millrace::store::registry::{Digest, Entry, Registry};
 use millrace::time::{Micros, rfc3339};
+
+use super::versions;
 
 /// Who activates what a project file names.
 const FILE: &str = "project file";
@@ -41,7 +43,7 @@ pub(super) struct Chosen {
 
 /// Chooses, by the newest commit record and what was asked for.
 pub(super) fn choose(project: &Project, commit: Option<&Commit>, adopt: Option<Adopt>) -> Result<Chosen> {
-    let registry = Registry::open(&project.data_dir.join(FOLDER))?;
+    let registry = versions::open(&project.data_dir)?;
     let mut chosen = Chosen { choices: Choices::new(), udfs: BTreeMap::new(), registry, adopted: Vec::new() };
     for udf in &project.udfs {
         let ran = commit.and_then(|commit| commit.udfs.get(&udf.name.value));

@@ -66,6 +66,12 @@ pub(super) enum Holder {
     Process(Client),
 }
 
+/// The path of what is about a UDF.
+pub(super) fn udf_path(udf: &str, what: &str) -> String {
+    let name: String = form_urlencoded::byte_serialize(udf.as_bytes()).collect();
+    format!("/v1/udfs/{}/{what}", name.replace('+', "%20"))
+}
+
 /// Finds out who holds the folder.
 pub(super) fn holder(folder: &Path, token: &TokenArgs) -> Result<Holder> {
     let path = folder.join(LOCK);

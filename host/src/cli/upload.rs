@@ -14,7 +14,7 @@ use millrace::suggest::suggestion;
 use millrace::time::{Clock, SystemClock};
 
 use super::closed_pipe;
-use super::held::{Holder, TokenArgs, holder};
+use super::held::{Holder, TokenArgs, holder, udf_path};
 use super::project::ProjectArgs;
 use super::versions::{self, Workshop};
 
@@ -87,7 +87,7 @@ pub(super) fn upload(args: &UploadArgs) -> Result<()> {
                 query.append_pair("name", name);
             }
             query.append_pair("why", &args.why);
-            let path = format!("{}?{}", versions_path(&args.udf), query.finish());
+            let path = format!("{}?{}", udf_path(&args.udf, "versions"), query.finish());
             client.send::<VersionView>(&path, "application/wasm", bytes.into())?
         }
         Holder::Nobody { _lock } => {
@@ -124,12 +124,6 @@ fn is_of(version: &millrace::store::registry::Version, digest: &Digest, name: Op
     version.digest == *digest && (name.is_none() || version.name.as_deref() == name)
 }
 
-/// Where the versions of a UDF are.
-fn versions_path(udf: &str) -> String {
-    let name: String = form_urlencoded::byte_serialize(udf.as_bytes()).collect();
-    format!("/v1/udfs/{}/versions", name.replace('+', "%20"))
-}
-
 fn known(project: &Project, udf: &str) -> Result<()> {
     if project.udf(udf).is_some() {
         return Ok(());
@@ -147,7 +141,7 @@ pub(super) fn versions(args: &VersionsArgs) -> Result<()> {
         Holder::Process(client) => {
             let UdfList { udfs } = client.get("/v1/udfs")?;
             let wanted = udfs.iter().filter(|udf| args.udf.as_ref().is_none_or(|wanted| *wanted == udf.name));
-            wanted.map(|udf| client.get(&versions_path(&udf.name))).collect::<Result<_>>()?
+            wanted.map(|udf| client.get(&udf_path(&udf.name, "versions"))).collect::<Result<_>>()?
         }
         Holder::Nobody { _lock } => {
             let (registry, running) = (versions::open(&project.data_dir)?, versions::running(&project)?);
